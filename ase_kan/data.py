@@ -1,0 +1,205 @@
+"""Training data of one pair: energies, and forces where they are known, at distances r."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
+
+Array = NDArray[np.float64]
+Pair = tuple[str, str]
+
+#: Energies and forces (or None) at the distances given: where fresh hold-out points come from.
+Source = Callable[[Array], tuple[Array, "Array | None"]]
+
+
+@dataclass(frozen=True, eq=False)
+class PairCurve:
+    """Energy (and force) of a pair of atoms as a function of their distance.
+
+    Parameters
+    ----------
+    r : array_like, shape (n,)
+        Distances in Angstrom, positive, in any order (they are sorted).
+    energy : array_like, shape (n,)
+        Pair energy in eV: zero means two atoms far apart.
+    force : array_like, shape (n,), optional
+        ``-d energy / d r`` in eV/Angstrom; positive means repulsive.
+    elements : (str, str), optional
+        Chemical symbols of the pair. Without them the fitted potential serves every element.
+    source : callable, optional
+        ``source(r) -> (energy, force or None)``: gives fresh points, for hold-out errors and plots.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a value is not finite, a distance is not positive, or a symbol is unknown.
+    """
+
+    r: Array
+    energy: Array
+    force: Array | None = None
+    elements: Pair | None = None
+    source: Source | None = None
+
+    def __post_init__(self) -> None:
+        r = _finite_vector("r", self.r)
+        if len(r) < 2:
+            raise ValueError(f"a curve needs at least 2 points, got {len(r)}")
+        if r.min() <= 0:
+            raise ValueError(f"distances must be positive, got r = {r.min():g}: drop such points")
+        energy = _finite_vector("energy", self.energy, len(r))
+        force = None if self.force is None else _finite_vector("force", self.force, len(r))
+        order = np.argsort(r, kind="stable")
+        if r[order[0]] == r[order[-1]]:
+            raise ValueError(f"all {len(r)} distances are {r[0]:g}: a curve needs different ones")
+        object.__setattr__(self, "r", r[order])
+        object.__setattr__(self, "energy", energy[order])
+        object.__setattr__(self, "force", None if force is None else force[order])
+        if self.elements is not None:
+            object.__setattr__(self, "elements", _symbols(self.elements))
+
+    def __len__(self) -> int:
+        return len(self.r)
+
+    def __repr__(self) -> str:
+        what = "any elements" if self.elements is None else "-".join(self.elements)
+        forces = "energies" if self.force is None else "energies and forces"
+        return f"PairCurve({what}, {len(self)} {forces} on [{self.r[0]:g}, {self.r[-1]:g}] A)"
+
+    @classmethod
+    def from_function(
+        cls,
+        function: Callable[[Any], Any],
+        *,
+        r_min: float,
+        r_max: float,
+        n: int = 200,
+        seed: int | None = 0,
+        force: Callable[[Any], Any] | None = None,
+        elements: Pair | None = None,
+    ) -> PairCurve:
+        """Sample ``function(r)`` (eV, vectorised over r in Angstrom) on [r_min, r_max].
+
+        Parameters
+        ----------
+        function, force : callable
+            Energy, and optionally force ``-dE/dr``, of an array of distances. Without `force` the curve
+            has no forces to train on; hold-out forces then are central differences of `function`.
+        r_min, r_max : float
+            Range in Angstrom, ``0 < r_min < r_max``.
+        n : int
+            Number of points.
+        seed : int or None
+            Seed of the uniformly random distances; None gives evenly spaced ones, ends included.
+        elements : (str, str), optional
+            Chemical symbols of the pair.
+        """
+
+        def source(r: Array) -> tuple[Array, Array]:
+            energy = np.asarray(function(r), dtype=float)
+            slope = -np.asarray(force(r), dtype=float) if force else _derivative(function, r)
+            return energy, -slope
+
+        r = _sample(r_min, r_max, n, seed)
+        energy, f = source(r)
+        return cls(r, energy, f if force else None, elements, source)
+
+    @classmethod
+    def from_calculator(
+        cls,
+        calculator: BaseCalculator,
+        elements: Pair,
+        *,
+        r_min: float,
+        r_max: float,
+        n: int = 200,
+        seed: int | None = 0,
+        vacuum: float = 50.0,
+    ) -> PairCurve:
+        """Energies and forces of a dimer in a large box, with any ASE calculator.
+
+        The energies of the two lone atoms are subtracted, so that the curve is an interaction energy.
+        Forces are taken where the calculator implements them; sampling as in `from_function`.
+
+        Parameters
+        ----------
+        calculator : ASE calculator
+        elements : (str, str)
+            Chemical symbols of the two atoms.
+        r_min, r_max, n, seed
+            As in `from_function`.
+        vacuum : float
+            The cubic, non-periodic box has an edge of ``r_max + 2 * vacuum`` Angstrom.
+        """
+        from ase import Atoms
+
+        elements = _symbols(elements)
+        r = _sample(r_min, r_max, n, seed)
+        has_forces = "forces" in calculator.implemented_properties
+        edge = r_max + 2 * vacuum
+        center = np.full(3, edge / 2)
+
+        def energy_of(symbols: Sequence[str], positions: Sequence[Array]) -> Atoms:
+            return Atoms(list(symbols), positions=np.array(positions), cell=[edge] * 3, calculator=calculator)
+
+        lone = sum(energy_of([s], [center]).get_potential_energy() for s in elements)
+
+        def source(r: Array) -> tuple[Array, Array | None]:
+            energy, force = np.empty(len(r)), np.empty(len(r))
+            for n, distance in enumerate(r):
+                half = np.array([distance / 2, 0.0, 0.0])
+                atoms = energy_of(elements, [center - half, center + half])
+                energy[n] = atoms.get_potential_energy() - lone
+                if has_forces:
+                    left, right = atoms.get_forces()[:, 0]
+                    force[n] = (right - left) / 2
+            return energy, force if has_forces else None
+
+        return cls(r, *source(r), elements, source)
+
+
+def _symbols(elements: Sequence[str]) -> Pair:
+    from ase.data import atomic_numbers
+
+    symbols = tuple(elements) if not isinstance(elements, str) else (elements,)
+    if len(symbols) != 2 or any(s not in atomic_numbers for s in symbols):
+        raise ValueError(f"elements must be two chemical symbols such as ('Ar', 'Ar'), got {elements!r}")
+    return symbols[0], symbols[1]
+
+
+def _finite_vector(name: str, values: ArrayLike, length: int | None = None) -> Array:
+    array = np.array(values, dtype=float)
+    if array.ndim != 1 or (length is not None and len(array) != length):
+        wanted = "(n,)" if length is None else f"({length},)"
+        raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
+    bad = np.flatnonzero(~np.isfinite(array))
+    if len(bad):
+        raise ValueError(f"{name}[{bad[0]}] is {array[bad[0]]}: remove the {len(bad)} points that are not finite")
+    return array
+
+
+def _sample(r_min: float, r_max: float, n: int, seed: int | None) -> Array:
+    if not (np.isfinite([r_min, r_max]).all() and 0 < r_min < r_max):
+        raise ValueError(f"need 0 < r_min < r_max, got r_min = {r_min:g}, r_max = {r_max:g}")
+    if n < 2:
+        raise ValueError(f"need at least 2 points, got n = {n}")
+    if seed is None:
+        return np.linspace(r_min, r_max, n)
+    return np.sort(np.random.default_rng(seed).uniform(r_min, r_max, n))
+
+
+def _derivative(function: Callable[[Any], Any], r: Array) -> Array:
+    """d function / d r by the five-point stencil, Abramowitz & Stegun 25.3.6; relative error about 1e-11."""
+    h = 1e-3 * r
+
+    def f(x: Array) -> Array:
+        return np.asarray(function(x), dtype=float)
+
+    return (8 * (f(r + h) - f(r - h)) - (f(r + 2 * h) - f(r - 2 * h))) / (12 * h)

@@ -1,0 +1,36 @@
+"""Radial features x(r): what the KAN sees of a distance.
+
+A KAN extrapolates linearly in its input feature (docs/extrapolation.md), so the feature decides the
+character of the function at both ends. All are monotone in r, so a grid in x is a grid in r.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Feature(NamedTuple):
+    """A feature and its inverse, both torch functions of positive tensors."""
+
+    of_r: Callable[[Tensor], Tensor]
+    to_r: Callable[[Tensor], Tensor]
+
+
+FEATURES: dict[str, Feature] = {
+    "r": Feature(lambda r: r, lambda x: x),
+    "1/r": Feature(lambda r: 1 / r, lambda x: 1 / x),
+    "log r": Feature(torch.log, torch.exp),
+    "r^-3": Feature(lambda r: r**-3, lambda x: x ** (-1 / 3)),
+    "r^-6": Feature(lambda r: r**-6, lambda x: x ** (-1 / 6)),
+}
+
+
+def get_feature(name: str) -> Feature:
+    """Look a feature up; `ValueError` names the known ones."""
+    if name not in FEATURES:
+        raise ValueError(f"unknown feature {name!r}: choose one of {', '.join(map(repr, FEATURES))}")
+    return FEATURES[name]

@@ -1,0 +1,191 @@
+"""A KAN in plain torch: the same function as pykan's, without importing it.
+
+An edge from input i to output o computes (pykan 0.2.8, `KANLayer.forward`)
+
+    y = scale_base * b(x) + scale_spline * sum_c coef_c B_c(x)
+
+with a base function b (SiLU, identity or zero) and B-splines B_c of degree k on a grid extended by k knots
+on each side; outside the extended grid every B_c vanishes. pykan evaluates all B_c by the Cox-de Boor
+recursion; here each knot interval has its k+1 polynomial coefficients, found by the same recursion on
+polynomials (C. de Boor, A Practical Guide to Splines, ch. IX), and a value costs one look-up and k
+multiply-adds. Index letters: i input, o output, m knot interval, p power, b sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+BASE_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": nn.functional.silu,
+    "identity": lambda x: x,
+    "zero": torch.zeros_like,
+}
+
+
+class KANLayer(nn.Module):
+    """All edges between two layers of nodes.
+
+    Parameters
+    ----------
+    grid : Tensor, shape (in, G + 2k + 1)
+        Extended knots, ascending.
+    coef : Tensor, shape (in, out, G + k)
+        B-spline coefficients.
+    scale_base, scale_spline : Tensor, shape (in, out)
+        Weights of the base function and of the spline.
+    bias : Tensor, shape (out,)
+        Added to the sum over the edges (pykan's node and subnode biases).
+    base : str
+        Key of `BASE_FUNCTIONS`.
+    """
+
+    grid: Tensor
+    basis: Tensor
+    left: Tensor
+    inverse_width: Tensor
+
+    def __init__(
+        self, grid: Tensor, coef: Tensor, scale_base: Tensor, scale_spline: Tensor, bias: Tensor, base: str
+    ) -> None:
+        super().__init__()
+        n_in, n_out, n_coef = coef.shape
+        self.k = grid.shape[1] - 1 - n_coef
+        if base not in BASE_FUNCTIONS:
+            raise ValueError(f"unknown base function {base!r}: choose one of {', '.join(BASE_FUNCTIONS)}")
+        if self.k < 1 or n_coef <= self.k:
+            raise ValueError(f"a grid of {grid.shape[1]} knots does not fit {n_coef} spline coefficients")
+        expected = {"grid": (n_in, grid.shape[1]), "scale_base": (n_in, n_out), "scale_spline": (n_in, n_out)}
+        shapes = {"grid": grid.shape, "scale_base": scale_base.shape, "scale_spline": scale_spline.shape}
+        for name, shape in expected.items():
+            if tuple(shapes[name]) != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {tuple(shapes[name])}")
+        self.base = base
+        self.register_buffer("grid", grid.detach().double().clone())
+        self.coef = _frozen(coef)
+        self.scale_base = _frozen(scale_base)
+        self.scale_spline = _frozen(scale_spline)
+        self.bias = _frozen(bias)
+        tables = [_interval_polynomials(knots, self.k) for knots in self.grid.cpu().numpy()]
+        self.register_buffer("basis", torch.from_numpy(np.stack(tables)), persistent=False)
+        # One row more on each side stands for "outside": width 0 and, in `polynomials`, coefficients 0.
+        width = self.grid.diff(dim=1)
+        inverse = torch.where(width > 0, 1 / torch.where(width > 0, width, 1.0), 0.0)
+        self.register_buffer("left", nn.functional.pad(self.grid[:, :-1], (1, 1)), persistent=False)
+        self.register_buffer("inverse_width", nn.functional.pad(inverse, (1, 1)), persistent=False)
+
+    @property
+    def n_in(self) -> int:
+        return self.coef.shape[0]
+
+    @property
+    def n_out(self) -> int:
+        return self.coef.shape[1]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of grid intervals G between the extended ends."""
+        return self.coef.shape[2] - self.k
+
+    def polynomials(self) -> Tensor:
+        """Coefficients of powers of u in [0, 1) per knot interval, shape (in, intervals + 2, k + 1, out)."""
+        k = self.k
+        windows = nn.functional.pad(self.coef * self.scale_spline[..., None], (k, k)).unfold(2, k + 1, 1)
+        inside = torch.einsum("impc,iomc->impo", self.basis, windows)
+        return nn.functional.pad(inside, (0, 0, 0, 0, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs of shape (b, in) to outputs of shape (b, out)."""
+        xt = x.T.contiguous()
+        interval = torch.searchsorted(self.grid, xt, right=True)
+        u = (xt - self.left.gather(1, interval)) * self.inverse_width.gather(1, interval)
+        table = self.polynomials()
+        rows = torch.arange(self.n_in, device=x.device)[:, None]
+        c = table[rows, interval]
+        spline = c[:, :, self.k]
+        for p in range(self.k - 1, -1, -1):
+            spline = spline * u[..., None] + c[:, :, p]
+        y = spline.sum(0) + self.bias
+        if self.base != "zero":
+            y = y + BASE_FUNCTIONS[self.base](x) @ self.scale_base
+        return y
+
+
+class KANNetwork(nn.Module):
+    """A stack of `KANLayer`; maps (b, n_in) to (b, n_out). Parameters are float64 and need no gradient."""
+
+    def __init__(self, layers: Sequence[KANLayer]) -> None:
+        super().__init__()
+        for before, after in pairwise(layers):
+            if before.n_out != after.n_in:
+                raise ValueError(f"a layer with {before.n_out} outputs feeds one with {after.n_in} inputs")
+        self.layers = nn.ModuleList(layers)
+
+    @property
+    def width(self) -> tuple[int, ...]:
+        """Numbers of nodes, (1, 2, 1) for example."""
+        return (self[0].n_in, *(layer.n_out for layer in self))
+
+    def __iter__(self) -> Iterator[KANLayer]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> KANLayer:
+        layer = self.layers[index]
+        assert isinstance(layer, KANLayer)
+        return layer
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def _frozen(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.detach().double().clone(), requires_grad=False)
+
+
+def _interval_polynomials(knots: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Polynomials of the k+1 B-splines that live on each knot interval.
+
+    Returns shape (intervals, k + 1 powers, k + 1 splines): spline c on interval m is number m - k + c, and
+    the powers are of u = (x - knots[m]) / (knots[m+1] - knots[m]). Splines that do not exist (beyond the
+    ends of the knots) get whatever padding gives: their coefficients are zero.
+    """
+    n = len(knots) - 1
+    step = knots[-1] - knots[-2]
+    padded = np.concatenate([knots[0] - step * np.arange(k, 0, -1), knots, knots[-1] + step * np.arange(1, k + 1)])
+    m = np.arange(n) + k
+    h = padded[m + 1] - padded[m]
+    # splines[:, :, c]: polynomial of B_{m - degree + c, degree} on interval m, here of degree 0
+    splines = np.zeros((n, k + 1, 1))
+    splines[:, 0, 0] = 1.0
+    for degree in range(1, k + 1):
+        raised = np.zeros((n, k + 1, degree + 1))
+        for c in range(degree + 1):
+            j = m - degree + c
+            if c > 0:  # (x - t_j) / (t_{j+degree} - t_j) * B_{j, degree-1}
+                lower, span = padded[j], padded[j + degree] - padded[j]
+                raised[:, :, c] += _times_line(splines[:, :, c - 1], (padded[m] - lower), h, span)
+            if c < degree:  # (t_{j+degree+1} - x) / (t_{j+degree+1} - t_{j+1}) * B_{j+1, degree-1}
+                upper, span = padded[j + degree + 1], padded[j + degree + 1] - padded[j + 1]
+                raised[:, :, c] += _times_line(splines[:, :, c], upper - padded[m], -h, span)
+        splines = raised
+    return splines
+
+
+def _times_line(
+    poly: NDArray[np.float64], constant: NDArray[np.float64], slope: NDArray[np.float64], span: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """poly(u) * (constant + slope u) / span, with pykan's 0/0 = 0 where knots coincide."""
+    product = poly * constant[:, None]
+    product[:, 1:] += poly[:, :-1] * slope[:, None]
+    scale = np.divide(1.0, span, out=np.zeros_like(span), where=span > 0)
+    return product * scale[:, None]

@@ -1,0 +1,218 @@
+"""The pair potential: what calculators, exporters and plots ask for, and the KAN that answers.
+
+E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij)          eV, Angstrom
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from ase_kan import __version__, storage
+from ase_kan.cutoff import Cutoff
+from ase_kan.pair import PairFunction, energy_and_slope
+
+if TYPE_CHECKING:
+    from kan import KAN
+
+Array = NDArray[np.float64]
+Pair = tuple[str, str]
+
+
+@runtime_checkable
+class PairPotential(Protocol):
+    """The protocol of a pair potential. Units are eV and Angstrom."""
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols it knows; empty if it serves every element."""
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance at which any pair interacts."""
+
+    @property
+    def reference_energies(self) -> Mapping[str, float]:
+        """Energy E0 of a lone atom per symbol; a symbol left out has 0."""
+
+    def domain(self, pair: Pair | None = None) -> tuple[float, float]:
+        """Smallest and largest distance that the data of a pair covered."""
+
+    def __call__(self, r: Tensor, pair: Pair | None = None) -> Tensor:
+        """phi(r), differentiable, for a float64 tensor of any shape."""
+
+    def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """phi(r) for an array of any shape."""
+
+    def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """-dphi/dr for an array of any shape; positive is repulsive."""
+
+
+class KANPotential(nn.Module):
+    """One small KAN per unordered pair of elements.
+
+    Parameters
+    ----------
+    pairs : mapping of (str, str) or None to PairFunction
+        The key None, alone, serves every pair of elements.
+    reference_energies : mapping of str to float, optional
+        E0 per chemical symbol, eV.
+    info : dict, optional
+        What the fit wants remembered (errors, seed, ...); must be JSON.
+    """
+
+    def __init__(
+        self,
+        pairs: Mapping[Pair | None, PairFunction],
+        reference_energies: Mapping[str, float] | None = None,
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not pairs or (None in pairs and len(pairs) > 1):
+            raise ValueError("give one function per pair of elements, or a single one for all of them under None")
+        self._keys = tuple(None if pair is None else _sorted(pair) for pair in pairs)
+        self.functions = nn.ModuleList(pairs.values())
+        self.reference_energies: Mapping[str, float] = dict(reference_energies or {})
+        self.info = dict(info or {})
+
+    @property
+    def pairs(self) -> tuple[Pair | None, ...]:
+        """The pairs it knows, each in alphabetical order; ``(None,)`` if it serves every pair."""
+        return self._keys
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        return tuple(sorted({symbol for pair in self._keys if pair for symbol in pair}))
+
+    @property
+    def cutoff(self) -> float:
+        return max(self.function(pair).cutoff.radius for pair in self._keys)
+
+    def function(self, pair: Pair | None = None) -> PairFunction:
+        """The function of one pair; `pair` may be left out if there is only one.
+
+        Raises
+        ------
+        ValueError
+            If the pair is unknown, or left out where there are several.
+        """
+        if pair is None or self._keys == (None,):
+            if len(self._keys) > 1:
+                raise ValueError(
+                    f"this potential has several pairs, {self._names()}: say which, e.g. pair={self._keys[0]}"
+                )
+            index = 0
+        elif _sorted(pair) in self._keys:
+            index = self._keys.index(_sorted(pair))
+        else:
+            raise ValueError(f"the potential has no pair {'-'.join(pair)}; it was fitted for {self._names()}")
+        function = self.functions[index]
+        assert isinstance(function, PairFunction)
+        return function
+
+    def domain(self, pair: Pair | None = None) -> tuple[float, float]:
+        return self.function(pair).domain
+
+    def forward(self, r: Tensor, pair: Pair | None = None) -> Tensor:
+        result: Tensor = self.function(pair)(r)
+        return result
+
+    def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """phi(r) in eV for distances in Angstrom, any shape. `ValueError` unless all are finite and positive."""
+        with torch.no_grad():
+            energy: Array = self.function(pair)(torch.from_numpy(_distances(r))).numpy()
+        return energy
+
+    def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """-dphi/dr in eV/Angstrom; positive is repulsive. Input as for `energy`."""
+        return -energy_and_slope(self.function(pair), _distances(r))[1]
+
+    def network(self, pair: Pair | None = None) -> KAN:
+        """The genuine pykan model, from the reduced feature to the reduced energy (see `PairFunction`).
+
+        For a fit with pykan on ``feature="r"`` that is from Angstrom to eV.
+        """
+        from ase_kan.pykan import to_pykan
+
+        return to_pykan(self.function(pair).network)
+
+    @classmethod
+    def from_pykan(
+        cls,
+        model: KAN,
+        *,
+        cutoff: float | None = None,
+        onset: float | None = None,
+        smooth: bool = True,
+        elements: Pair | None = None,
+    ) -> KANPotential:
+        """Take a trained pykan model of E(r) in eV and Angstrom, with one input and one output.
+
+        The domain is the grid of the model's input. Cutoff, onset and smooth: as for `fit`.
+        """
+        from ase_kan.pykan import from_pykan
+
+        network = from_pykan(model)
+        grid, k = network[0].grid[0], network[0].k
+        r_min, r_max = max(float(grid[k]), 0.0), float(grid[-k - 1])
+        if r_max <= r_min:
+            raise ValueError(
+                f"the model's grid [{float(grid[k]):g}, {r_max:g}] has no positive distances: train it on r > 0"
+            )
+        function = PairFunction(network, (r_min, r_max), Cutoff.choose(r_max, cutoff, onset, smooth))
+        return cls({elements: function}, info={"source": "pykan model"})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the potential to one file (safetensors, no pickle), atomically."""
+        header = {
+            "ase_kan": __version__,
+            "pairs": [{"elements": pair, **self.function(pair).header()} for pair in self._keys],
+            "reference_energies": dict(self.reference_energies),
+            "info": self.info,
+        }
+        storage.write(path, header, self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> KANPotential:
+        """Read a saved potential.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the file is missing, foreign, damaged or of a newer format.
+        """
+        header, tensors = storage.read(path)
+        pairs: dict[Pair | None, PairFunction] = {}
+        for index, entry in enumerate(header["pairs"]):
+            prefix = f"functions.{index}."
+            mine = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+            key = entry["elements"]
+            pairs[None if key is None else (key[0], key[1])] = PairFunction.restore(entry, mine)
+        return cls(pairs, header["reference_energies"], header["info"])
+
+    def extra_repr(self) -> str:
+        return f"pairs={self._names()}, cutoff={self.cutoff:g} A"
+
+    def _names(self) -> str:
+        return ", ".join("every pair" if pair is None else "-".join(pair) for pair in self._keys)
+
+
+def _sorted(pair: Pair) -> Pair:
+    if isinstance(pair, str) or len(pair) != 2:
+        raise ValueError(f"a pair is two chemical symbols such as ('Ne', 'Ar'), got {pair!r}")
+    first, second = sorted(pair)
+    return first, second
+
+
+def _distances(r: ArrayLike) -> Array:
+    array = np.array(r, dtype=float)
+    bad = array[~(np.isfinite(array) & (array > 0))]
+    if bad.size:
+        raise ValueError(f"distances must be positive and finite, got {bad.flat[0]}")
+    return array

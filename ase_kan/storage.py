@@ -1,0 +1,74 @@
+"""The file of a potential: safetensors with a JSON header and a checksum over everything. No pickle.
+
+A safetensors file is a table of named arrays and a dictionary of strings. The strings here are
+``format = "ase_kan"``, ``version`` (of the format), ``header`` (JSON: the architecture and what the fit
+reported) and ``sha256`` of the header and of every array with its name, type and shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ase_kan.files import replacing
+
+FORMAT_VERSION = 1
+
+
+def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write one file, atomically. The same content gives the same bytes."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(header, sort_keys=True)
+    metadata = {"format": "ase_kan", "version": str(FORMAT_VERSION), "header": text, "sha256": _digest(text, tensors)}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what `write` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is foreign, damaged, or of a newer format; the message says which.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no potential file at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, UnicodeDecodeError, OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or not an ase_kan potential: {str(error).splitlines()[0]}") from None
+    if metadata.get("format") != "ase_kan":
+        raise ValueError(f"{path} is a safetensors file, but not an ase_kan potential")
+    version = metadata.get("version", "")
+    if version.isdigit() and int(version) > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
+        )
+    text = metadata.get("header", "")
+    if version != str(FORMAT_VERSION) or metadata.get("sha256") != _digest(text, tensors):
+        raise ValueError(f"{path} is damaged: its checksum does not match; copy it again or refit")
+    return json.loads(text), tensors
+
+
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
