@@ -24,7 +24,7 @@ HOLDOUT_POINTS = 1000
 HOLDOUT_FRACTION = 0.1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitResult:
     """What a fit gives.
 
@@ -47,7 +47,7 @@ class FitResult:
     train_energy_rmse: float
     train_force_rmse: float
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         def row(name: str, energy: float, force: float) -> str:
             return f"{name:9s} energy RMSE {energy:9.2e} eV   force RMSE {force:9.2e} eV/A"
 

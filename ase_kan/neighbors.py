@@ -77,12 +77,12 @@ def half_list(positions: Array, cell: Array, pbc: NDArray[np.bool_], cutoff: flo
     """
     # Only periodic vectors matter; the others are replaced by unit vectors orthogonal to them.
     periodic = np.where(pbc[:, None], cell, 0.0)
-    box = complete_cell(periodic)
-    lengths = np.linalg.norm(box, axis=1)
-    if pbc.any() and (lengths[pbc].min() == 0 or abs(np.linalg.det(box)) < 1e-10 * lengths.prod()):
+    directions = cell[pbc] / np.maximum(np.linalg.norm(cell[pbc], axis=1), 1e-300)[:, None]
+    if np.linalg.matrix_rank(directions, tol=1e-10) < pbc.sum():
         raise ValueError(
             f"periodic cell vectors must be linearly independent, got cell {cell.tolist()} with pbc {pbc.tolist()}"
         )
+    box = complete_cell(periodic)
     if len(positions) == 0:
         empty = np.empty(0, dtype=np.int64)
         return empty, empty, np.empty((0, 3))

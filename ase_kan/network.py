@@ -99,21 +99,23 @@ class KANLayer(nn.Module):
         inside = torch.einsum("impc,iomc->impo", self.basis, windows)
         return nn.functional.pad(inside, (0, 0, 0, 0, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map inputs of shape (b, in) to outputs of shape (b, out)."""
+    def edges(self, x: Tensor) -> Tensor:
+        """Values of every edge, shape (in, b, out), for inputs of shape (b, in)."""
         xt = x.T.contiguous()
         interval = torch.searchsorted(self.grid, xt, right=True)
         u = (xt - self.left.gather(1, interval)) * self.inverse_width.gather(1, interval)
-        table = self.polynomials()
         rows = torch.arange(self.n_in, device=x.device)[:, None]
-        c = table[rows, interval]
-        spline = c[:, :, self.k]
+        c = self.polynomials()[rows, interval]
+        y = c[:, :, self.k]
         for p in range(self.k - 1, -1, -1):
-            spline = spline * u[..., None] + c[:, :, p]
-        y = spline.sum(0) + self.bias
+            y = y * u[..., None] + c[:, :, p]
         if self.base != "zero":
-            y = y + BASE_FUNCTIONS[self.base](x) @ self.scale_base
+            y = y + BASE_FUNCTIONS[self.base](xt)[..., None] * self.scale_base[:, None]
         return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs of shape (b, in) to outputs of shape (b, out)."""
+        return self.edges(x).sum(0) + self.bias
 
 
 class KANNetwork(nn.Module):

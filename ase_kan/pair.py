@@ -63,13 +63,13 @@ class PairFunction(nn.Module):
         self.domain = (r_min, r_max)
         self.cutoff = cutoff
         self.feature = feature
-        self._of_r = get_feature(feature).of_r
+        get_feature(feature)  # refuses unknown names
         self.x = x
         self.e = e
 
     def bare(self, r: Tensor) -> Tensor:
         """The KAN alone, eV: no cutoff. Any shape."""
-        reduced = (self._of_r(r) - self.x.shift) / self.x.scale
+        reduced = (get_feature(self.feature).of_r(r) - self.x.shift) / self.x.scale
         output: Tensor = self.network(reduced.reshape(-1, 1))
         return self.e.shift + self.e.scale * output.reshape(r.shape)
 

@@ -25,7 +25,8 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[st
     """Write one file, atomically. The same content gives the same bytes."""
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Clones: two pairs may share one function, and safetensors refuses arrays that share memory.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(header, sort_keys=True)
     metadata = {"format": "ase_kan", "version": str(FORMAT_VERSION), "header": text, "sha256": _digest(text, tensors)}
     with replacing(path) as temporary:

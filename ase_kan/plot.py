@@ -1,0 +1,143 @@
+"""Figures: each function returns a matplotlib `Figure`; `save` writes it. No pyplot, no global state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ase_kan.data import Array, Pair, PairCurve
+from ase_kan.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ase_kan.network import KANNetwork
+    from ase_kan.potential import PairPotential
+
+#: Energies (eV) of an array of distances (Angstrom).
+EnergyFunction = Callable[[Array], Array]
+
+KAN_COLOR, TRUTH_COLOR, POINT_COLOR, RANGE_COLOR = "#c1272d", "#222222", "#1f77b4", "#dfe9f3"
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure (PNG, PDF, ... by the suffix) atomically."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def plot_fit(potential: PairPotential, curve: PairCurve, pair: Pair | None = None) -> Figure:
+    """Energy with the training points, and below it the residual at fresh points and at the training points."""
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
+    r = np.linspace(curve.r[0], curve.r[-1], 1000)
+    if curve.source is not None:
+        truth = curve.source(r)[0]
+        top.plot(r, truth, color=TRUTH_COLOR, lw=2.5, alpha=0.35, label="reference")
+        bottom.plot(r, potential.energy(r, pair) - truth, color=KAN_COLOR, lw=1)
+    top.plot(r, potential.energy(r, pair), color=KAN_COLOR, lw=1.2, label="KAN")
+    top.plot(curve.r, curve.energy, "o", ms=4, color=POINT_COLOR, label=f"{len(curve)} training points")
+    bottom.plot(curve.r, potential.energy(curve.r, pair) - curve.energy, "o", ms=4, color=POINT_COLOR)
+    bottom.axhline(0, color="gray", lw=0.6)
+    top.set(ylabel="energy (eV)", title="Fitted pair energy")
+    top.legend()
+    bottom.set(xlabel="r (Å)", ylabel="KAN - reference (eV)")
+    bottom.ticklabel_format(axis="y", scilimits=(0, 0))
+    return figure
+
+
+def plot_force(potential: PairPotential, curve: PairCurve, pair: Pair | None = None) -> Figure:
+    """Force within the data and, below it, its error where the curve has a source of true forces."""
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
+    r = np.linspace(curve.r[0], curve.r[-1], 1000)
+    force = potential.force(r, pair)
+    truth = curve.source(r)[1] if curve.source is not None else None
+    if truth is not None:
+        top.plot(r, truth, color=TRUTH_COLOR, lw=2.5, alpha=0.35, label="reference")
+        bottom.plot(r, force - truth, color=KAN_COLOR, lw=1)
+    top.plot(r, force, color=KAN_COLOR, lw=1.2, label="KAN (autograd)")
+    top.axhline(0, color="gray", lw=0.6)
+    bottom.axhline(0, color="gray", lw=0.6)
+    top.set(ylabel="force -dE/dr (eV/Å)", title="Force: positive is repulsive")
+    top.legend()
+    bottom.set(xlabel="r (Å)", ylabel="KAN - reference (eV/Å)")
+    bottom.ticklabel_format(axis="y", scilimits=(0, 0))
+    return figure
+
+
+def plot_range(
+    potential: PairPotential,
+    reference: EnergyFunction | None = None,
+    r_max: float = 5.0,
+    pair: Pair | None = None,
+) -> Figure:
+    """Energy from r near 0 to `r_max`, the training range shaded: what happens where there were no data."""
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    r_min, r_end = potential.domain(pair)
+    r = np.linspace(r_max / 500, r_max, 2000)
+    energy = potential.energy(r, pair)
+    shade_domain(axes, r_min, r_end)
+    if reference is not None:
+        axes.plot(r, reference(r), color=TRUTH_COLOR, lw=2.5, alpha=0.35, label="reference")
+    axes.plot(r, energy, color=KAN_COLOR, lw=1.5, label="KAN")
+    axes.axhline(0, color="gray", lw=0.6)
+    known = energy[(r >= r_min) & (r <= r_end)]
+    depth = max(np.ptp(known), 1e-12)
+    low, high = max(energy.min(), known.min() - 3 * depth), min(energy.max(), known.max() + 3 * depth)
+    margin = 0.1 * (high - low)
+    axes.set(xlim=(0, r_max), ylim=(low - margin, high + margin), xlabel="r (Å)", ylabel="energy (eV)")
+    axes.set_title("Inside and outside the training range")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def shade_domain(axes: Axes, r_min: float, r_max: float) -> None:
+    """Shade the range that the data covered."""
+    axes.axvspan(r_min, r_max, color=RANGE_COLOR, label="training range", zorder=0)
+
+
+def plot_edges(network: KANNetwork, inputs: Array) -> Figure:
+    """Every edge function of a KAN over the values that reach it; `inputs` (n,) are those of the network."""
+    layers = list(network)
+    columns = max(layer.n_in * layer.n_out for layer in layers)
+    figure = Figure(figsize=(2.6 * columns + 1.2, 2.6 * len(layers)), layout="constrained")
+    grid = figure.subplots(len(layers), columns, squeeze=False)
+    x = torch.from_numpy(np.asarray(inputs, dtype=float))[:, None]
+    for number, (layer, row) in enumerate(zip(layers, grid, strict=True)):
+        reach = x.aminmax(dim=0)
+        t = reach.min + (reach.max - reach.min) * torch.linspace(0, 1, 400, dtype=torch.float64)[:, None]
+        with torch.no_grad():
+            values = layer.edges(t)
+            x = layer(x)
+        edges = [(i, o) for i in range(layer.n_in) for o in range(layer.n_out)]
+        for axes, (i, o) in zip(row, edges, strict=False):
+            axes.plot(t[:, i], values[i, :, o], color=KAN_COLOR)
+            for knot in layer.grid[i, layer.k : -layer.k or None]:
+                if reach.min[i] <= knot <= reach.max[i]:
+                    axes.axvline(float(knot), color="gray", lw=0.4, ls=":")
+            axes.set_title(f"layer {number}: node {i} to {o}", fontsize=10)
+            axes.set_xlabel("input")
+            axes.tick_params(labelsize=8)
+        row[0].set_ylabel("edge output")
+        for axes in row[len(edges) :]:
+            axes.axis("off")
+    figure.suptitle("The KAN's edge functions (dotted: grid points)")
+    return figure
+
+
+def plot_md_energy(runs: Mapping[str, tuple[Array, Array]], natoms: int) -> Figure:
+    """Change of the total energy per atom against time: ``{label: (time in fs, total energy in eV)}``."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for (label, (time, energy)), color in zip(runs.items(), (KAN_COLOR, TRUTH_COLOR, POINT_COLOR), strict=False):
+        axes.plot(time, (energy - energy[0]) / natoms * 1e6, lw=0.9, color=color, label=label)
+    axes.set(xlabel="time (fs)", ylabel="change of total energy (µeV per atom)", title="NVE molecular dynamics")
+    axes.legend()
+    return figure

@@ -1,0 +1,15 @@
+"""Fit a KAN [1, 2, 1] to 50 Lennard-Jones energies; save the potential and a figure of the fit."""
+
+from ase_kan import PairCurve, fit
+from ase_kan.plot import plot_fit, save
+
+curve = PairCurve.from_function(lambda r: r**-12.0 - r**-6.0, r_min=0.95, r_max=2.0, n=50, seed=2)
+result = fit(curve, width=(1, 2, 1), grid=3, k=3, seed=2, progress=True)
+print(result)
+
+potential = result.potential
+for r in (1.0, 1.1225, 1.5):
+    print(f"r = {r:6.4f} A   energy {potential.energy(r):8.5f} eV   force {potential.force(r):8.5f} eV/A")
+potential.save("lennard_jones.kan")
+save(plot_fit(potential, curve), "01_fit_lennard_jones.png")
+print("wrote lennard_jones.kan and 01_fit_lennard_jones.png")

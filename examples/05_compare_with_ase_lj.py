@@ -1,0 +1,41 @@
+"""Like with like: a KAN with ASE's plain energy shift beside LennardJones with the same cutoff."""
+
+import numpy as np
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
+from matplotlib.figure import Figure
+
+from ase_kan import KANCalculator, PairCurve, fit
+from ase_kan.plot import save
+
+CUTOFF = 2.5
+# The curve to fit is the one without a cutoff; both calculators then shift it to zero at the same distance.
+whole = LennardJones(epsilon=0.25, sigma=1.0, rc=30.0)
+curve = PairCurve.from_calculator(whole, ("Ar", "Ar"), r_min=0.95, r_max=2.6, n=60, seed=1)
+kan = KANCalculator(fit(curve, width=(1, 2, 1), grid=3, k=3, seed=1, cutoff=CUTOFF, smooth=False).potential)
+lj = LennardJones(epsilon=0.25, sigma=1.0, rc=CUTOFF)
+
+lattice = np.linspace(1.45, 1.75, 16)
+energies, pressures, largest = {"KAN": [], "LJ": []}, {"KAN": [], "LJ": []}, []
+for a in lattice:
+    atoms = bulk("Ar", "fcc", a=a, cubic=True) * (2, 2, 2)
+    atoms.rattle(0.02, seed=0)
+    forces = []
+    for label, calculator in (("KAN", kan), ("LJ", lj)):
+        atoms.calc = calculator
+        energies[label].append(atoms.get_potential_energy() / len(atoms))
+        pressures[label].append(-atoms.get_stress()[:3].mean())
+        forces.append(atoms.get_forces())
+    largest.append(np.abs(forces[0] - forces[1]).max())
+    print(f"a = {a:.2f} A   KAN {energies['KAN'][-1]:9.5f}   LJ {energies['LJ'][-1]:9.5f} eV per atom   "
+          f"largest force difference {largest[-1]:.4f} eV/A")  # fmt: skip
+
+figure = Figure(figsize=(9, 3.6), layout="constrained")
+left, right = figure.subplots(1, 2)
+for label, style in (("LJ", "k-"), ("KAN", "r.")):
+    left.plot(lattice, energies[label], style, label=label)
+    right.plot(lattice, pressures[label], style, label=label)
+left.set(xlabel="lattice constant (Å)", ylabel="energy (eV per atom)", title="fcc crystal, displaced atoms")
+right.set(xlabel="lattice constant (Å)", ylabel="pressure (eV/Å³)")
+left.legend()
+save(figure, "05_compare_with_ase_lj.png")
