@@ -112,6 +112,8 @@ def run(output: Path, seed: int, console: Console) -> None:
             energy = atoms.get_potential_energy()
             table.add_row(name, label, f"{shortest_distance(atoms):.5f}", f"{energy:.5f}", str(steps))
     console.print(table)
+    longest = relaxed["LJ13", "LennardJones"].get_all_distances().max()
+    console.print(f"the data end at {potential.domain()[1]:.3f} A; the longest distance in LJ13 is {longest:.3f} A")
 
     console.rule("3. Constant-energy molecular dynamics of the cluster")
     runs = {}

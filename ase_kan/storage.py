@@ -1,8 +1,8 @@
 """The file of a potential: safetensors with a JSON header and a checksum over everything. No pickle.
 
-A safetensors file is a table of named arrays and a dictionary of strings. The strings here are
-``format = "ase_kan"``, ``version`` (of the format), ``header`` (JSON: the architecture and what the fit
-reported) and ``sha256`` of the header and of every array with its name, type and shape.
+A safetensors file is a table of named arrays and a dictionary of strings. The one string here, ``ase_kan``,
+is JSON with ``version`` (of the format), ``header`` (the architecture and what the fit reported) and
+``sha256`` of the header and of every array with its name, type and shape.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[st
     # Clones: two pairs may share one function, and safetensors refuses arrays that share memory.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(header, sort_keys=True)
-    metadata = {"format": "ase_kan", "version": str(FORMAT_VERSION), "header": text, "sha256": _digest(text, tensors)}
+    content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors)}
+    # One string only: safetensors writes several in random order, and the same content must give the same bytes.
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        save_file(tensors, temporary, {"ase_kan": json.dumps(content)})
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -54,17 +55,22 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, UnicodeDecodeError, OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is damaged or not an ase_kan potential: {str(error).splitlines()[0]}") from None
-    if metadata.get("format") != "ase_kan":
+    if "ase_kan" not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not an ase_kan potential")
-    version = metadata.get("version", "")
-    if version.isdigit() and int(version) > FORMAT_VERSION:
+    damaged = ValueError(f"{path} is damaged: its checksum does not match; copy it again or refit")
+    try:
+        content = json.loads(metadata["ase_kan"])
+        version, text, digest = content["version"], content["header"], content["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise damaged from None
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise ValueError(
             f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
         )
-    text = metadata.get("header", "")
-    if version != str(FORMAT_VERSION) or metadata.get("sha256") != _digest(text, tensors):
-        raise ValueError(f"{path} is damaged: its checksum does not match; copy it again or refit")
-    return json.loads(text), tensors
+    if version != FORMAT_VERSION or digest != _digest(text, tensors):
+        raise damaged
+    header: dict[str, Any] = json.loads(text)
+    return header, tensors
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:

@@ -12,8 +12,8 @@ def lennard_jones(r):
     return r**-12.0 - r**-6.0
 
 
-curve = PairCurve.from_function(lennard_jones, r_min=0.95, r_max=2.0, n=50, seed=2)
-potential = fit(curve, width=(1, 2, 1), grid=3, k=3, seed=2, cutoff=10.0).potential
+curve = PairCurve.from_function(lennard_jones, r_min=0.95, r_max=2.0, n=50, seed=5)
+potential = fit(curve, width=(1, 2, 1), grid=3, k=3, seed=5, cutoff=10.0).potential
 r_min, r_max = potential.domain()
 print(f"the data cover {r_min:.3f} to {r_max:.3f} A")
 

@@ -183,8 +183,8 @@ def test_foreign_and_newer_files_are_refused(tmp_path, seed_result):
     with pytest.raises(ValueError, match="not an ase_kan potential"):
         KANPotential.load(path)
     seed_result.potential.save(path)
-    metadata = {"format": "ase_kan", "version": str(storage.FORMAT_VERSION + 1), "header": "{}"}
-    save_file(load_file(path), path, metadata)
+    newer = {"version": storage.FORMAT_VERSION + 1, "header": "{}", "sha256": ""}
+    save_file(load_file(path), path, {"ase_kan": json.dumps(newer)})
     with pytest.raises(ValueError, match="upgrade ase_kan"):
         KANPotential.load(path)
 
