@@ -20,8 +20,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from ase_kan.features import value_and_slope
 from ase_kan.neighbors import Array, Index, NeighborList
-from ase_kan.pair import energy_and_slope
 from ase_kan.potential import KANPotential, Pair, PairPotential
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class KANCalculator(Calculator):
         for pair, listed in self._kinds:
             part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
             if part.stop > part.start:
-                energy[part], slope[part] = energy_and_slope(partial(self.potential, pair=pair), r[part])
+                energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), r[part])
         return i, j, vectors, energy, slope / r
 
     def _sum_over_atoms(

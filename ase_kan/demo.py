@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms, units
@@ -96,7 +96,8 @@ def run(output: Path, seed: int, console: Console) -> None:
 
     console.rule("1. Fit a KAN \\[1, 2, 1] to 50 Lennard-Jones energies")
     # A cutoff far outside the data, so that step 4 sees the KAN itself and not the cutoff.
-    result = fit(curve, width=(1, 2, 1), grid=3, k=3, seed=seed, cutoff=10.0, progress=True)
+    recipe: dict[str, Any] = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan"}
+    result = fit(curve, **recipe, seed=seed, cutoff=10.0, progress=True)
     potential = result.potential
     potential.save(output / "potential.kan")
     console.print(str(result), highlight=False)

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Array = NDArray[np.float64]
 
 
 class Feature(NamedTuple):
@@ -34,3 +38,12 @@ def get_feature(name: str) -> Feature:
     if name not in FEATURES:
         raise ValueError(f"unknown feature {name!r}: choose one of {', '.join(map(repr, FEATURES))}")
     return FEATURES[name]
+
+
+def value_and_slope(function: Callable[[Tensor], Tensor], r: Array) -> tuple[Array, Array]:
+    """A torch function of distances and its derivative by autograd, for an array of any shape."""
+    with torch.enable_grad():
+        x = torch.from_numpy(r).requires_grad_()
+        value = function(x)
+        (slope,) = torch.autograd.grad(value.sum(), x)
+    return value.detach().numpy(), slope.numpy()

@@ -1,27 +1,30 @@
-"""Fit a KAN pair potential to a curve."""
+"""Fit a KAN pair potential to a curve: the choice of trainer, hold-out points, errors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ase_kan import pykan
 from ase_kan.cutoff import Cutoff
 from ase_kan.data import Array, PairCurve
-from ase_kan.pair import PairFunction, energy_and_slope
+from ase_kan.features import FEATURES, get_feature, value_and_slope
+from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
+from ase_kan.linear import Reduction, count_values, default_grid, fit_linear
+from ase_kan.pair import Affine, PairFunction
 from ase_kan.potential import KANPotential
 
 #: Fresh points that a curve with a source is tested on; evenly spaced, so that the ends count.
 HOLDOUT_POINTS = 1000
 #: Part of the points set aside where there is no source of fresh ones.
 HOLDOUT_FRACTION = 0.1
+PYKAN_STEPS = 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,7 +35,8 @@ class FitResult:
     ----------
     potential : KANPotential
     history : dict of str to ndarray
-        ``"train"`` and ``"holdout"``: energy RMSE in eV after every training step.
+        ``"train"`` and ``"holdout"``: energy RMSE in eV after every training step (one for a direct solve;
+        Levenberg-Marquardt counts the best error so far, slopes included, and tests hold-out at the end).
     energy_rmse, force_rmse : float
         Root-mean-square errors on the hold-out points, of the fitted function before the cutoff is applied,
         in eV and eV/Angstrom. The force error is NaN if no forces are known.
@@ -51,40 +55,56 @@ class FitResult:
         def row(name: str, energy: float, force: float) -> str:
             return f"{name:9s} energy RMSE {energy:9.2e} eV   force RMSE {force:9.2e} eV/A"
 
-        return "\n".join(
-            [
-                row("train", self.train_energy_rmse, self.train_force_rmse),
-                row("hold-out", self.energy_rmse, self.force_rmse),
-            ]
-        )
+        lines = [
+            row("train", self.train_energy_rmse, self.train_force_rmse),
+            row("hold-out", self.energy_rmse, self.force_rmse),
+        ]
+        trials = self.potential.info.get("feature_trials")
+        if trials:
+            tried = ", ".join(f"{name} {error:.1e}" for name, error in trials.items())
+            lines.append(f"feature {self.potential.info['feature']} has the smallest hold-out error of: {tried}")
+        return "\n".join(lines)
 
 
 def fit(
     curve: PairCurve,
     *,
-    width: Sequence[int] = (1, 2, 1),
-    grid: int = 3,
-    k: int = 3,
+    width: Sequence[int] | None = None,
+    grid: int | None = None,
+    k: int | None = None,
+    feature: str | None = None,
+    optimizer: str = "least-squares",
     seed: int = 0,
-    steps: int = 20,
+    steps: int | None = None,
     cutoff: float | None = None,
     onset: float | None = None,
     smooth: bool = True,
     progress: bool = False,
 ) -> FitResult:
-    """Fit a KAN to the energies of a curve with pykan's own training (LBFGS).
+    """Fit a KAN pair potential to a curve.
+
+    Without options: a single-edge KAN of 1/r with k = 5, the global optimum from one least-squares solve.
 
     Parameters
     ----------
     curve : PairCurve
-    width : sequence of int
-        Nodes per layer, from 1 to 1.
-    grid, k : int
-        Grid intervals and spline degree of every edge.
+    width : sequence of int, optional
+        Nodes per layer, from 1 to 1; default (1, 1), with pykan (1, 2, 1).
+    grid, k : int, optional
+        Grid intervals and spline degree of every edge. Defaults: k = 5; the grid grows with the number of data
+        for a single edge and is 5 for deeper networks. With pykan 3 and 3.
+    feature : str, optional
+        What the network sees of r: ``"r"``, ``"1/r"`` (the default), ``"log r"``, ``"r^-3"``, ``"r^-6"``, or
+        ``"auto"``: all are tried and the smallest hold-out energy error wins. With pykan the default is ``"r"``.
+    optimizer : str
+        ``"least-squares"``: linear for (1, 1), Levenberg-Marquardt on energies and slopes for deeper networks
+        (modules `linear` and `levenberg`). ``"pykan"``: pykan's own LBFGS on the energies alone, unreduced: the
+        seed's recipe.
     seed : int
-        Seed of the initial network and of the hold-out points; the result is deterministic for a seed.
-    steps : int
-        LBFGS steps, each of up to 20 function evaluations.
+        Seed of the starts and of the hold-out points; the result is deterministic for a seed.
+    steps : int, optional
+        Most evaluations per Levenberg-Marquardt start (default 150), or LBFGS steps of pykan (default 20). The
+        linear solve has none.
     cutoff : float, optional
         Angstrom; default 1.5 times the largest distance in the data.
     onset : float, optional
@@ -102,7 +122,7 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument makes no sense, or the curve has fewer points than the network has parameters.
+        If an argument makes no sense, or the curve has fewer data than the network has parameters.
 
     Notes
     -----
@@ -110,45 +130,118 @@ def fit(
     """
     if not isinstance(curve, PairCurve):
         raise TypeError(f"fit takes a PairCurve, got {type(curve).__name__}: use PairCurve(r, energy)")
-    _check_architecture(width, grid, k, steps)
+    if optimizer not in ("least-squares", "pykan"):
+        raise ValueError(f"unknown optimizer {optimizer!r}: choose 'least-squares' or 'pykan'")
     rule = Cutoff.choose(float(curve.r[-1]), cutoff, onset, smooth)
-    train, holdout = _split(curve, seed)
-    needed = count_parameters(width, grid, k)
-    if len(train) < needed:
+    plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps)
+    if feature != "auto":
+        return _fit(curve, plan, rule, progress)
+    trials = {name: _fit(curve, replace(plan, feature=name), rule, progress) for name in FEATURES}
+    best = min(trials, key=lambda name: trials[name].energy_rmse)
+    trials[best].potential.info["feature_trials"] = {name: trial.energy_rmse for name, trial in trials.items()}
+    return trials[best]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a fit does, every default filled in."""
+
+    optimizer: str
+    width: tuple[int, ...]
+    grid: int
+    k: int
+    feature: str
+    seed: int
+    steps: int
+
+    @classmethod
+    def choose(
+        cls,
+        curve: PairCurve,
+        optimizer: str,
+        width: Sequence[int] | None,
+        grid: int | None,
+        k: int | None,
+        feature: str | None,
+        seed: int,
+        steps: int | None,
+    ) -> _Plan:
+        by_pykan = optimizer == "pykan"
+        width = tuple(width) if width is not None else ((1, 2, 1) if by_pykan else (1, 1))
+        if len(width) < 2 or width[0] != 1 or width[-1] != 1 or any(n < 1 for n in width):
+            raise ValueError(f"width must go from 1 to 1 through positive numbers, such as (1, 2, 1), got {width}")
+        single = len(width) == 2 and not by_pykan
+        if k is None:
+            k = 3 if by_pykan else 5
+        if grid is None:
+            grid = 3 if by_pykan else (default_grid(curve, k) if single else 5)
+        if steps is None:
+            steps = PYKAN_STEPS if by_pykan else EVALUATIONS
+        elif single:
+            raise ValueError("a single edge is solved for directly and takes no steps: leave steps out")
+        for name, value in (("grid", grid), ("k", k), ("steps", steps)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if feature is None:
+            feature = "r" if by_pykan else "1/r"
+        if feature != "auto":
+            get_feature(feature)
+        return cls(optimizer, width, grid, k, feature, seed, steps)
+
+    def count_parameters(self) -> int:
+        """Spline coefficients and base weights; the linear fit has no base, and pykan's spline scales add nothing."""
+        edges = sum(a * b for a, b in pairwise(self.width))
+        base = 0 if self.linear else 1
+        return edges * (self.grid + self.k + base)
+
+    @property
+    def linear(self) -> bool:
+        return self.optimizer != "pykan" and len(self.width) == 2
+
+
+def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResult:
+    train, holdout = _split(curve, plan.seed)
+    needed = plan.count_parameters()
+    values = len(train) if plan.optimizer == "pykan" else count_values(train)
+    if values < needed:
         raise ValueError(
-            f"{len(train)} training points cannot fix the {needed} parameters of a KAN {tuple(width)} with "
-            f"grid={grid}, k={k}: give more points or a smaller network"
+            f"{values} training values cannot fix the {needed} parameters of a KAN {plan.width} with "
+            f"grid={plan.grid}, k={plan.k}: give more points or a smaller network"
         )
-    model = pykan.new_model(width, grid, k, seed)
-    with _bar(progress, steps) as report:
-        history = pykan.train(model, _columns(train), _columns(holdout), steps, report)
-    network = pykan.from_pykan(model)
-    function = PairFunction(network, (float(curve.r[0]), float(curve.r[-1])), rule)
+    x, e = Affine(), Affine()
+    with _bar(progress and not plan.linear, plan.steps if plan.optimizer == "pykan" else plan.steps * STARTS) as report:
+        if plan.optimizer == "pykan":
+            model = pykan.new_model(plan.width, plan.grid, plan.k, plan.seed)
+            of_r = get_feature(plan.feature).of_r
+            columns = [tuple(torch.from_numpy(a)[:, None] for a in (c.r, c.energy)) for c in (train, holdout)]
+            points, test = ((of_r(r), energy) for r, energy in columns)
+            history = pykan.train(model, points, test, plan.steps, report)
+            network = pykan.from_pykan(model)
+        else:
+            reduction = Reduction.of(train, plan.feature)
+            x, e = reduction.x, reduction.e
+            if plan.linear:
+                network = fit_linear(train, reduction, plan.grid, plan.k)[0]
+                history = {}
+            else:
+                # The bar shows eV: the reduced error times the unit of energy.
+                scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
+                network, loss = fit_deep(
+                    plan.width, plan.grid, plan.k, taught(train, reduction), plan.seed, plan.steps, scaled
+                )
+                history = {"train": loss * e.scale}
+    function = PairFunction(network, (float(train.r[0]), float(train.r[-1])), rule, plan.feature, x, e)
     errors = [*_errors(function, holdout), *_errors(function, train)]
+    history.setdefault("train", np.array([errors[2]]))
+    history.setdefault("holdout", np.array([errors[0]]))
     info = {
-        "width": list(width),
-        "grid": grid,
-        "k": k,
-        "seed": seed,
+        **asdict(plan),
+        "width": list(plan.width),
         "points": len(train),
         "energy_rmse": errors[0],
         "force_rmse": None if np.isnan(errors[1]) else errors[1],
     }
     return FitResult(KANPotential({curve.elements: function}, info=info), history, *errors)
-
-
-def count_parameters(width: Sequence[int], grid: int, k: int) -> int:
-    """Independent parameters: spline coefficients and a base weight per edge (the spline's scale duplicates them)."""
-    edges = sum(a * b for a, b in pairwise(width))
-    return edges * (grid + k + 1)
-
-
-def _check_architecture(width: Sequence[int], grid: int, k: int, steps: int) -> None:
-    if len(width) < 2 or width[0] != 1 or width[-1] != 1 or any(n < 1 for n in width):
-        raise ValueError(f"width must go from 1 to 1 through positive numbers, such as (1, 2, 1), got {tuple(width)}")
-    for name, value in (("grid", grid), ("k", k), ("steps", steps)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def _split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
@@ -170,12 +263,8 @@ def _split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
     return part(~held), part(held)
 
 
-def _columns(curve: PairCurve) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(curve.r)[:, None], torch.from_numpy(curve.energy)[:, None]
-
-
 def _errors(function: PairFunction, curve: PairCurve) -> tuple[float, float]:
-    energy, slope = energy_and_slope(function.bare, curve.r)
+    energy, slope = value_and_slope(function.bare, curve.r)
     force = curve.force
     if force is None and curve.source is not None:
         force = curve.source(curve.r)[1]

@@ -6,9 +6,8 @@ An edge from input i to output o computes (pykan 0.2.8, `KANLayer.forward`)
 
 with a base function b (SiLU, identity or zero) and B-splines B_c of degree k on a grid extended by k knots
 on each side; outside the extended grid every B_c vanishes. pykan evaluates all B_c by the Cox-de Boor
-recursion; here each knot interval has its k+1 polynomial coefficients, found by the same recursion on
-polynomials (C. de Boor, A Practical Guide to Splines, ch. IX), and a value costs one look-up and k
-multiply-adds. Index letters: i input, o output, m knot interval, p power, b sample.
+recursion; here each knot interval has its k+1 polynomial coefficients (module `bsplines`), and a value costs
+one look-up and k multiply-adds. Index letters: i input, o output, m knot interval, p power, b sample.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from ase_kan.bsplines import interval_polynomials
 
 BASE_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": nn.functional.silu,
@@ -71,7 +71,7 @@ class KANLayer(nn.Module):
         self.scale_base = _frozen(scale_base)
         self.scale_spline = _frozen(scale_spline)
         self.bias = _frozen(bias)
-        tables = [_interval_polynomials(knots, self.k) for knots in self.grid.cpu().numpy()]
+        tables = [interval_polynomials(knots, self.k) for knots in self.grid.cpu().numpy()]
         self.register_buffer("basis", torch.from_numpy(np.stack(tables)), persistent=False)
         # One row more on each side stands for "outside": width 0 and, in `polynomials`, coefficients 0.
         width = self.grid.diff(dim=1)
@@ -152,42 +152,3 @@ class KANNetwork(nn.Module):
 
 def _frozen(values: Tensor) -> nn.Parameter:
     return nn.Parameter(values.detach().double().clone(), requires_grad=False)
-
-
-def _interval_polynomials(knots: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Polynomials of the k+1 B-splines that live on each knot interval.
-
-    Returns shape (intervals, k + 1 powers, k + 1 splines): spline c on interval m is number m - k + c, and
-    the powers are of u = (x - knots[m]) / (knots[m+1] - knots[m]). Splines that do not exist (beyond the
-    ends of the knots) get whatever padding gives: their coefficients are zero.
-    """
-    n = len(knots) - 1
-    step = knots[-1] - knots[-2]
-    padded = np.concatenate([knots[0] - step * np.arange(k, 0, -1), knots, knots[-1] + step * np.arange(1, k + 1)])
-    m = np.arange(n) + k
-    h = padded[m + 1] - padded[m]
-    # splines[:, :, c]: polynomial of B_{m - degree + c, degree} on interval m, here of degree 0
-    splines = np.zeros((n, k + 1, 1))
-    splines[:, 0, 0] = 1.0
-    for degree in range(1, k + 1):
-        raised = np.zeros((n, k + 1, degree + 1))
-        for c in range(degree + 1):
-            j = m - degree + c
-            if c > 0:  # (x - t_j) / (t_{j+degree} - t_j) * B_{j, degree-1}
-                lower, span = padded[j], padded[j + degree] - padded[j]
-                raised[:, :, c] += _times_line(splines[:, :, c - 1], (padded[m] - lower), h, span)
-            if c < degree:  # (t_{j+degree+1} - x) / (t_{j+degree+1} - t_{j+1}) * B_{j+1, degree-1}
-                upper, span = padded[j + degree + 1], padded[j + degree + 1] - padded[j + 1]
-                raised[:, :, c] += _times_line(splines[:, :, c], upper - padded[m], -h, span)
-        splines = raised
-    return splines
-
-
-def _times_line(
-    poly: NDArray[np.float64], constant: NDArray[np.float64], slope: NDArray[np.float64], span: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """poly(u) * (constant + slope u) / span, with pykan's 0/0 = 0 where knots coincide."""
-    product = poly * constant[:, None]
-    product[:, 1:] += poly[:, :-1] * slope[:, None]
-    scale = np.divide(1.0, span, out=np.zeros_like(span), where=span > 0)
-    return product * scale[:, None]

@@ -7,12 +7,11 @@ with the feature x(r), the affine maps (x0, x1) and (e0, e1) that bring the data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ase_kan.cutoff import Cutoff
@@ -104,12 +103,3 @@ class PairFunction(nn.Module):
             Affine(**header["x"]),
             Affine(**header["e"]),
         )
-
-
-def energy_and_slope(function: Callable[[Tensor], Tensor], r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """phi and dphi/dr by autograd, for an array of distances of shape (n,)."""
-    with torch.enable_grad():
-        x = torch.from_numpy(r).requires_grad_()
-        energy = function(x)
-        (slope,) = torch.autograd.grad(energy.sum(), x)
-    return energy.detach().numpy(), slope.numpy()

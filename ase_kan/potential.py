@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ase_kan import __version__, storage
 from ase_kan.cutoff import Cutoff
-from ase_kan.pair import PairFunction, energy_and_slope
+from ase_kan.features import value_and_slope
+from ase_kan.pair import PairFunction
 
 if TYPE_CHECKING:
     from kan import KAN
@@ -131,7 +132,7 @@ class KANPotential(nn.Module):
 
     def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """-dphi/dr in eV/Angstrom; positive is repulsive. Input as for `energy`."""
-        return -energy_and_slope(self.function(pair), _distances(r))[1]
+        return -value_and_slope(self.function(pair), _distances(r))[1]
 
     def network(self, pair: Pair | None = None) -> KAN:
         """The genuine pykan model, from the reduced feature to the reduced energy (see `PairFunction`).

@@ -12,7 +12,7 @@ from ase_kan.plot import save
 
 lj = LennardJones(epsilon=0.25, sigma=1.0, rc=30.0)
 curve = PairCurve.from_calculator(lj, ("Ar", "Ar"), r_min=0.95, r_max=2.3, n=60, seed=2)
-kan = KANCalculator(fit(curve, width=(1, 2, 1), grid=3, k=3, seed=2).potential)
+kan = KANCalculator(fit(curve).potential)
 
 cluster = Icosahedron("Ar", noshells=2, latticeconstant=1.6)
 cluster.rattle(0.03, seed=0)

@@ -13,7 +13,9 @@ def lennard_jones(r):
 
 
 curve = PairCurve.from_function(lennard_jones, r_min=0.95, r_max=2.0, n=50, seed=5)
-potential = fit(curve, width=(1, 2, 1), grid=3, k=3, seed=5, cutoff=10.0).potential
+# The recipe of 2024: pykan's own training on r itself.
+result = fit(curve, width=(1, 2, 1), grid=3, k=3, feature="r", optimizer="pykan", seed=5, cutoff=10.0)
+potential = result.potential
 r_min, r_max = potential.domain()
 print(f"the data cover {r_min:.3f} to {r_max:.3f} A")
 

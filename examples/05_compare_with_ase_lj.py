@@ -12,7 +12,7 @@ CUTOFF = 2.5
 # The curve to fit is the one without a cutoff; both calculators then shift it to zero at the same distance.
 whole = LennardJones(epsilon=0.25, sigma=1.0, rc=30.0)
 curve = PairCurve.from_calculator(whole, ("Ar", "Ar"), r_min=0.95, r_max=2.6, n=60, seed=1)
-kan = KANCalculator(fit(curve, width=(1, 2, 1), grid=3, k=3, seed=1, cutoff=CUTOFF, smooth=False).potential)
+kan = KANCalculator(fit(curve, cutoff=CUTOFF, smooth=False).potential)
 lj = LennardJones(epsilon=0.25, sigma=1.0, rc=CUTOFF)
 
 lattice = np.linspace(1.45, 1.75, 16)

@@ -13,6 +13,9 @@ import pytest
 
 from ase_kan import KANPotential, PairCurve, fit
 
+#: The seed's own recipe.
+SEED_CASE = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan"}
+
 
 def lj_energy(r):
     """r^-12 - r^-6, the seed's form: epsilon = 0.25, sigma = 1."""
@@ -31,14 +34,14 @@ def seed_curve() -> PairCurve:
 @pytest.fixture(scope="session")
 def seed_result(seed_curve):
     """The seed case: a bare [1, 2, 1] trained by pykan."""
-    return fit(seed_curve, width=(1, 2, 1), grid=3, k=3, seed=1)
+    return fit(seed_curve, **SEED_CASE, seed=1)
 
 
 @pytest.fixture(scope="session")
 def potential() -> KANPotential:
     """A [1, 2, 1] trained by pykan up to its cutoff of 2.5, for any element."""
     curve = PairCurve.from_function(lj_energy, r_min=0.9, r_max=2.6, n=80, seed=0)
-    return fit(curve, width=(1, 2, 1), grid=5, k=3, seed=1, cutoff=2.5, onset=2.0).potential
+    return fit(curve, **SEED_CASE | {"grid": 5}, seed=1, cutoff=2.5, onset=2.0).potential
 
 
 @pytest.fixture(scope="session")

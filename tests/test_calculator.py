@@ -173,11 +173,12 @@ def test_invariances(mixture, seed, system):
 
 
 def test_like_lennard_jones_with_the_same_shift(seed_curve):
-    """Shapes, signs and units are those of ASE: on the fitted range the numbers agree within the fit's error."""
+    """Shapes, signs and units are those of ASE: on the fitted range the numbers agree within the error
+    of a fit to 50 energies."""
     from ase_kan import fit
 
     lj = LennardJones(epsilon=0.25, sigma=1.0, rc=1.9)
-    calc = KANCalculator(fit(seed_curve, seed=1, cutoff=1.9, smooth=False).potential)
+    calc = KANCalculator(fit(seed_curve, cutoff=1.9, smooth=False).potential)
     atoms = displaced_fcc()
     results = []
     for calculator in (calc, lj):
@@ -187,7 +188,7 @@ def test_like_lennard_jones_with_the_same_shift(seed_curve):
             {n: atoms.calc.get_property(n, atoms) for n in ("energy", "energies", "forces", "stress", "stresses")}
         )
     ours, theirs = results
-    scale = {"energy": 0.3, "energies": 0.02, "forces": 0.6, "stress": 0.1, "stresses": 0.02}
+    scale = {"energy": 1e-4, "energies": 1e-5, "forces": 1e-4, "stress": 1e-4, "stresses": 1e-5}
     for name, value in theirs.items():
         assert np.shape(ours[name]) == np.shape(value)
         np.testing.assert_allclose(ours[name], value, atol=scale[name])
