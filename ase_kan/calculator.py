@@ -37,8 +37,8 @@ class KANCalculator(Calculator):
         A fitted potential, the file of a saved one, or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
     skin : float, optional
         Verlet skin of the neighbor list, Angstrom; default a tenth of the cutoff.
-    **kwargs
-        Passed to ASE's `Calculator` (``atoms``, ``label``, ...).
+    atoms : Atoms, optional
+        Attach the calculator to these atoms.
 
     Raises
     ------
@@ -52,18 +52,28 @@ class KANCalculator(Calculator):
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
-        self, potential: PairPotential | str | os.PathLike[str] | KAN, *, skin: float | None = None, **kwargs: Any
+        self,
+        potential: PairPotential | str | os.PathLike[str] | KAN,
+        *,
+        skin: float | None = None,
+        atoms: Atoms | None = None,
     ) -> None:
         self.potential = _as_potential(potential)
         cutoff = self.potential.cutoff
         self._neighbors = NeighborList(cutoff, 0.1 * cutoff if skin is None else skin)
         self._kinds: list[tuple[Pair | None, slice]] = []
-        super().__init__(**kwargs)
+        super().__init__(atoms=atoms)
 
     @property
     def skin(self) -> float:
         """Verlet skin, Angstrom."""
         return self._neighbors.skin
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Refuse parameters: ASE's own `set` would keep any name without using it."""
+        if kwargs:
+            raise TypeError(f"KANCalculator has no parameter {', '.join(kwargs)} to set: make a new calculator")
+        return {}
 
     def calculate(
         self,

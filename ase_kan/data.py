@@ -103,8 +103,8 @@ class PairCurve:
         """
 
         def source(r: Array) -> tuple[Array, Array]:
-            energy = np.asarray(function(r), dtype=float)
-            slope = -np.asarray(force(r), dtype=float) if force else _derivative(function, r)
+            energy = _evaluate(function, r)
+            slope = -_evaluate(force, r) if force else _derivative(function, r)
             return energy, -slope
 
         r = _sample(r_min, r_max, n, seed)
@@ -195,11 +195,22 @@ def _sample(r_min: float, r_max: float, n: int, seed: int | None) -> Array:
     return np.sort(np.random.default_rng(seed).uniform(r_min, r_max, n))
 
 
+def _evaluate(function: Callable[[Any], Any], r: Array) -> Array:
+    try:
+        values = np.asarray(function(r), dtype=float)
+    except TypeError as error:
+        raise ValueError(
+            f"the function must take an array of distances: {error}; wrap it in numpy.vectorize"
+        ) from error
+    if values.shape != r.shape:
+        raise ValueError(f"the function gave shape {values.shape} for {len(r)} distances: it must give one value each")
+    return values
+
+
 def _derivative(function: Callable[[Any], Any], r: Array) -> Array:
     """d function / d r by the five-point stencil, Abramowitz & Stegun 25.3.6; relative error about 1e-11."""
     h = 1e-3 * r
 
-    def f(x: Array) -> Array:
-        return np.asarray(function(x), dtype=float)
-
-    return (8 * (f(r + h) - f(r - h)) - (f(r + 2 * h) - f(r - 2 * h))) / (12 * h)
+    near = _evaluate(function, r + h) - _evaluate(function, r - h)
+    far = _evaluate(function, r + 2 * h) - _evaluate(function, r - 2 * h)
+    return (8 * near - far) / (12 * h)

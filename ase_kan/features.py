@@ -1,7 +1,7 @@
 """Radial features x(r): what the KAN sees of a distance.
 
-A KAN extrapolates linearly in its input feature (docs/extrapolation.md), so the feature decides the
-character of the function at both ends. All are monotone in r, so a grid in x is a grid in r.
+A KAN extrapolates linearly in its input feature, so the feature decides the character of the function at
+both ends. All are monotone in r, so a grid in x is a grid in r.
 """
 
 from __future__ import annotations

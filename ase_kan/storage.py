@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 
 def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write one file, atomically. The same content gives the same bytes."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # Clones: two pairs may share one function, and safetensors refuses arrays that share memory.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -31,7 +31,7 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[st
     content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors)}
     # One string only: safetensors writes several in random order, and the same content must give the same bytes.
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {"ase_kan": json.dumps(content)})
+        temporary.write_bytes(save(tensors, {"ase_kan": json.dumps(content)}))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

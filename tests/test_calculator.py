@@ -345,6 +345,11 @@ def test_accepts_potential_path_and_pykan_model(tmp_path, potential):
         KANCalculator(42)
     with pytest.raises(ValueError, match="skin"):
         KANCalculator(potential, skin=-1)
+    with pytest.raises(TypeError, match="no parameter cutoff"):
+        KANCalculator(potential).set(cutoff=3.0)
+    attached = lj13()
+    KANCalculator(potential, atoms=attached)
+    assert attached.get_potential_energy() == energies[0]
 
 
 def test_pickle_and_deepcopy(potential):

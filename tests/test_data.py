@@ -79,3 +79,14 @@ def test_bad_arrays_are_refused(arguments, message):
 def test_bad_ranges_are_refused(r_min, r_max):
     with pytest.raises(ValueError, match="0 < r_min < r_max"):
         PairCurve.from_function(lj_energy, r_min=r_min, r_max=r_max)
+
+
+def test_functions_must_be_vectorised():
+    import math
+
+    with pytest.raises(ValueError, match=r"wrap it in numpy\.vectorize"):
+        PairCurve.from_function(lambda r: math.exp(-r), r_min=1, r_max=2)
+    with pytest.raises(ValueError, match="one value each"):
+        PairCurve.from_function(lambda r: 1.0, r_min=1, r_max=2)
+    curve = PairCurve.from_function(np.vectorize(lambda r: math.exp(-r)), r_min=1, r_max=2)
+    np.testing.assert_allclose(curve.source(curve.r)[1], np.exp(-curve.r), rtol=1e-9)

@@ -202,3 +202,8 @@ def test_failed_save_leaves_the_old_file(tmp_path, seed_result, monkeypatch):
         seed_result.potential.save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["p.kan"]
+
+
+def test_saving_into_a_missing_folder(tmp_path, seed_result):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        seed_result.potential.save(tmp_path / "nowhere" / "p.kan")
