@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ase_kan.calculator import KANCalculator as KANCalculator
     from ase_kan.data import PairCurve as PairCurve
-    from ase_kan.fit import FitResult as FitResult
-    from ase_kan.fit import fit as fit
+    from ase_kan.fitting import fit as fit
     from ase_kan.potential import KANPotential as KANPotential
     from ase_kan.potential import PairPotential as PairPotential
+    from ase_kan.result import FitResult as FitResult
+    from ase_kan.structures import Structures as Structures
 
 __version__ = "0.1.0"
 
 _HOME = {
     "PairCurve": "data",
-    "fit": "fit",
-    "FitResult": "fit",
+    "fit": "fitting",
+    "FitResult": "result",
+    "Structures": "structures",
     "KANPotential": "potential",
     "PairPotential": "potential",
     "KANCalculator": "calculator",
@@ -33,7 +35,6 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'ase_kan' has no attribute {name!r}")
     value = getattr(import_module(f"ase_kan.{_HOME[name]}"), name)
-    # Importing the submodule `fit` binds it here under the same name: put the function in its place.
     globals()[name] = value
     return value
 

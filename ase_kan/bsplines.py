@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 
 def uniform_knots(low: float, high: float, grid: int, k: int) -> Array:
@@ -21,8 +22,10 @@ def uniform_knots(low: float, high: float, grid: int, k: int) -> Array:
     return knots
 
 
-def basis(knots: Array, k: int, x: Array, derivatives: int = 1) -> list[Array]:
-    """Values and derivatives of all splines at x.
+def local_basis(
+    knots: Array, k: int, x: Array, derivatives: int = 1, table: Array | None = None
+) -> tuple[Index, list[Array]]:
+    """The k + 1 splines that live where each x is.
 
     Parameters
     ----------
@@ -31,29 +34,41 @@ def basis(knots: Array, k: int, x: Array, derivatives: int = 1) -> list[Array]:
     x : ndarray, shape (n,)
     derivatives : int
         Highest derivative wanted.
+    table : ndarray, optional
+        ``interval_polynomials(knots, k)``, for callers with many batches.
 
     Returns
     -------
-    list of ndarray, each of shape (n, G + k)
+    columns : ndarray of int, shape (n, k + 1)
+        Numbers of the splines; some may not exist (negative, or G + k and more) where x is outside the grid.
+    values : list of ndarray, each of shape (n, k + 1)
         Values, first derivatives, ...; zero outside the extended grid.
     """
-    n_splines = len(knots) - 1 - k
     m = np.searchsorted(knots, x, side="right") - 1
     inside = (m >= 0) & (m < len(knots) - 1)
     m = np.where(inside, m, 0)
     width = knots[m + 1] - knots[m]
-    u = (x - knots[m]) / width
-    local = interval_polynomials(knots, k)[m] * inside[:, None, None]  # (n, powers, k + 1)
-    columns = m[:, None] - k + np.arange(k + 1)
-    exists = (columns >= 0) & (columns < n_splines)
-    rows = np.broadcast_to(np.arange(len(x))[:, None], columns.shape)
-    result = []
+    u = ((x - knots[m]) / width)[:, None]
+    local = (interval_polynomials(knots, k) if table is None else table)[m] * inside[:, None, None]
+    values = []
     for order in range(derivatives + 1):
         if order:  # d/dx of sum_p c_p u^p
             local = local[:, 1:] * np.arange(1, local.shape[1])[:, None] / width[:, None, None]
         value = np.zeros((len(x), k + 1))
         for p in range(local.shape[1] - 1, -1, -1):
-            value = value * u[:, None] + local[:, p]
+            value = value * u + local[:, p]
+        values.append(value)
+    return m[:, None] - k + np.arange(k + 1), values
+
+
+def basis(knots: Array, k: int, x: Array, derivatives: int = 1) -> list[Array]:
+    """All splines at x: values, first derivatives, ..., each of shape (n, G + k). Arguments as `local_basis`."""
+    n_splines = len(knots) - 1 - k
+    columns, values = local_basis(knots, k, x, derivatives)
+    exists = (columns >= 0) & (columns < n_splines)
+    rows = np.broadcast_to(np.arange(len(x))[:, None], columns.shape)
+    result = []
+    for value in values:
         matrix = np.zeros((len(x), n_splines))
         matrix[rows[exists], columns[exists]] = value[exists]
         result.append(matrix)

@@ -21,7 +21,7 @@ from rich.table import Table
 from ase_kan import plot
 from ase_kan.calculator import KANCalculator
 from ase_kan.data import Array, PairCurve
-from ase_kan.fit import fit
+from ase_kan.fitting import fit
 from ase_kan.potential import KANPotential
 
 T = TypeVar("T")

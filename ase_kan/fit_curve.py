@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -19,6 +18,7 @@ from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
 from ase_kan.linear import Reduction, count_values, default_grid, fit_linear
 from ase_kan.pair import Affine, PairFunction
 from ase_kan.potential import KANPotential
+from ase_kan.result import FitResult, training_bar
 
 #: Fresh points that a curve with a source is tested on; evenly spaced, so that the ends count.
 HOLDOUT_POINTS = 1000
@@ -27,46 +27,7 @@ HOLDOUT_FRACTION = 0.1
 PYKAN_STEPS = 20
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FitResult:
-    """What a fit gives.
-
-    Attributes
-    ----------
-    potential : KANPotential
-    history : dict of str to ndarray
-        ``"train"`` and ``"holdout"``: energy RMSE in eV after every training step (one for a direct solve;
-        Levenberg-Marquardt counts the best error so far, slopes included, and tests hold-out at the end).
-    energy_rmse, force_rmse : float
-        Root-mean-square errors on the hold-out points, of the fitted function before the cutoff is applied,
-        in eV and eV/Angstrom. The force error is NaN if no forces are known.
-    train_energy_rmse, train_force_rmse : float
-        The same on the training points.
-    """
-
-    potential: KANPotential
-    history: dict[str, Array]
-    energy_rmse: float
-    force_rmse: float
-    train_energy_rmse: float
-    train_force_rmse: float
-
-    def __repr__(self) -> str:
-        def row(name: str, energy: float, force: float) -> str:
-            return f"{name:9s} energy RMSE {energy:9.2e} eV   force RMSE {force:9.2e} eV/A"
-
-        lines = [
-            row("train", self.train_energy_rmse, self.train_force_rmse),
-            row("hold-out", self.energy_rmse, self.force_rmse),
-        ]
-        trials = self.potential.info.get("feature_trials")
-        if trials:
-            tried = ", ".join(f"{name} {error:.1e}" for name, error in trials.items())
-            lines.append(f"feature {self.potential.info['feature']} has the smallest hold-out error of: {tried}")
-        return "\n".join(lines)
-
-
-def fit(
+def fit_curve(
     curve: PairCurve,
     *,
     width: Sequence[int] | None = None,
@@ -128,8 +89,6 @@ def fit(
     -----
     Global random states, the default dtype and the current directory are left as they were.
     """
-    if not isinstance(curve, PairCurve):
-        raise TypeError(f"fit takes a PairCurve, got {type(curve).__name__}: use PairCurve(r, energy)")
     if optimizer not in ("least-squares", "pykan"):
         raise ValueError(f"unknown optimizer {optimizer!r}: choose 'least-squares' or 'pykan'")
     rule = Cutoff.choose(float(curve.r[-1]), cutoff, onset, smooth)
@@ -138,8 +97,10 @@ def fit(
         return _fit(curve, plan, rule, progress)
     trials = {name: _fit(curve, replace(plan, feature=name), rule, progress) for name in FEATURES}
     best = min(trials, key=lambda name: trials[name].energy_rmse)
-    trials[best].potential.info["feature_trials"] = {name: trial.energy_rmse for name, trial in trials.items()}
-    return trials[best]
+    errors = {name: trial.energy_rmse for name, trial in trials.items()}
+    trials[best].potential.info["feature_trials"] = errors
+    tried = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    return replace(trials[best], report=f"feature {best} has the smallest hold-out error of: {tried}")
 
 
 @dataclass(frozen=True)
@@ -209,7 +170,8 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
             f"grid={plan.grid}, k={plan.k}: give more points or a smaller network"
         )
     x, e = Affine(), Affine()
-    with _bar(progress and not plan.linear, plan.steps if plan.optimizer == "pykan" else plan.steps * STARTS) as report:
+    steps = plan.steps * (1 if plan.optimizer == "pykan" else STARTS)
+    with training_bar(progress and not plan.linear, steps) as report:
         if plan.optimizer == "pykan":
             model = pykan.new_model(plan.width, plan.grid, plan.k, plan.seed)
             of_r = get_feature(plan.feature).of_r
@@ -241,7 +203,10 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
         "energy_rmse": errors[0],
         "force_rmse": None if np.isnan(errors[1]) else errors[1],
     }
-    return FitResult(KANPotential({curve.elements: function}, info=info), history, *errors)
+    energy, force, train_energy, train_force = errors
+    return FitResult(
+        KANPotential({curve.elements: function}, info=info), history, energy, force, train_energy, train_force
+    )
 
 
 def _split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
@@ -274,17 +239,3 @@ def _errors(function: PairFunction, curve: PairCurve) -> tuple[float, float]:
 
 def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
-
-
-@contextmanager
-def _bar(show: bool, steps: int) -> Iterator[pykan.Report | None]:
-    if not show:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("RMSE {task.fields[loss]:.2e} eV"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("fit", total=steps, loss=float("nan"))
-        yield lambda step, loss: bar.update(task, completed=step, loss=loss)

@@ -1,0 +1,414 @@
+"""Fit one KAN per pair of elements to energies, forces and stresses of structures.
+
+One pass over the structures adds up normal equations on a radial mesh (module `normal`); the KANs are fitted to
+those. For single edges the least-squares solution is exact; deeper networks are then taught by it.
+The loss is the sum of the mean squared errors of energy per atom, force components and virial per atom.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import torch
+
+from ase_kan.bsplines import Array, basis, uniform_knots
+from ase_kan.checkpoint import Checkpoint
+from ase_kan.cutoff import Cutoff
+from ase_kan.features import get_feature, value_and_slope
+from ase_kan.levenberg import EVALUATIONS, Targets, fit_deep
+from ase_kan.linear import FORCE_WEIGHT
+from ase_kan.neighbors import half_list
+from ase_kan.network import KANLayer, KANNetwork
+from ase_kan.normal import INTERVALS, PROPERTIES, Accumulator, Pair, RadialMesh
+from ase_kan.pair import Affine, PairFunction
+from ase_kan.potential import KANPotential
+from ase_kan.result import FitResult, training_bar
+from ase_kan.structures import Sample, Structures
+
+#: Structures looked at before the pass, for their elements and smallest distances.
+PEEK = 200
+#: The mesh starts at this part of the smallest distance seen there.
+START_FRACTION = 0.8
+#: Where switching starts, as a part of the cutoff. The data themselves say how a pair energy goes to zero: a narrow
+#: switch lets the fit follow them (mixture of docs/accuracy.md: force error 2e-5 eV/A; 5e-5 with 0.9).
+STRUCTURES_ONSET = 0.97
+PENALTIES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
+RIDGE = 1e-13
+
+
+def fit_structures(
+    structures: Structures,
+    *,
+    cutoff: float | Mapping[Pair, float],
+    onset: float | None = None,
+    width: Sequence[int] = (1, 1),
+    grid: int = 40,
+    k: int = 5,
+    feature: str = "1/r",
+    seed: int = 0,
+    steps: int = EVALUATIONS,
+    validation: float = 0.1,
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    reference_energies: Mapping[str, float] | None = None,
+    elements: Sequence[str] | None = None,
+    start: float | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> FitResult:
+    """Fit to structures in one pass, whose memory does not depend on their number.
+
+    Parameters
+    ----------
+    structures : Structures
+    cutoff : float or mapping of pair to float
+        Angstrom; for all pairs, or per unordered pair.
+    onset : float, optional
+        Where switching to zero starts, as a part of each cutoff: default 0.97 (the data say how to go to zero).
+    width, grid, k, feature, seed, steps
+        As for curves, per pair; the grid spans the distances in the data, from the smallest to the cutoff.
+    validation : float
+        Part of the structures held out, 0 to 0.5, chosen by `seed` and their number. They also choose the
+        strength of the smoothing.
+    weights : (float, float, float)
+        Of the mean squared errors of energy per atom (eV), force components (eV/Angstrom), virial per atom (eV).
+    reference_energies : mapping of str to float, optional
+        Energies of lone atoms, eV. Elements left out are fitted.
+    elements : sequence of str, optional
+        Chemical symbols; default those of the first 200 structures.
+    start : float, optional
+        Smallest distance that the mesh covers, Angstrom; default 0.8 of the smallest in the first 200
+        structures, per pair. Structures with closer atoms are left out and counted.
+    checkpoint : path, optional
+        File that the sums are written to, atomically, at least every 30 s of the pass.
+    resume : bool
+        Go on from the checkpoint, if there is one.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    FitResult
+        After Ctrl-C during the pass: the fit to the structures read so far; its report says so.
+
+    Raises
+    ------
+    ValueError
+        For bad data (file and number of the structure are named), elements that `elements` lacks, a checkpoint of
+        other settings, or fewer data than parameters.
+    """
+    if not 0 <= validation <= 0.5:
+        raise ValueError(f"validation must be a part of the structures from 0 to 0.5, got {validation}")
+    if resume and checkpoint is None:
+        raise ValueError("resume needs the checkpoint file to go on from")
+    get_feature(feature)
+    stream = iter(structures)
+    first = list(islice(stream, PEEK))
+    if not first:
+        raise ValueError("there are no structures to fit to")
+    meshes = _meshes(first, cutoff, onset, elements, start)
+    symbols = sorted({s for pair in meshes for s in pair})
+    train, held = Accumulator(symbols, meshes), Accumulator(symbols, meshes)
+    state = Checkpoint(checkpoint, train, held, {"seed": seed, "validation": validation})
+    if resume:
+        state.load()
+    interrupted = _accumulate(chain(first, stream), state, seed, validation, progress)
+    counts = state.counts
+    if counts["used"] == 0:
+        raise ValueError(f"no structure could be used: {_tell(counts)}")
+    problem = _Problem(train, held, weights, dict(reference_energies or {}))
+    functions, energies, penalty = problem.solve(grid, k, feature)
+    if len(width) > 2:
+        functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
+    elif tuple(width) != (1, 1):
+        raise ValueError(f"width must go from 1 to 1 through positive numbers, such as (1, 2, 1), got {tuple(width)}")
+    return _result(problem, functions, energies, penalty, counts, interrupted)
+
+
+def _meshes(
+    first: list[Sample],
+    cutoff: float | Mapping[Pair, float],
+    onset: float | None,
+    elements: Sequence[str] | None,
+    start: float | None,
+) -> dict[Pair, RadialMesh]:
+    seen = sorted({symbol for sample in first for symbol in sample.atoms.symbols})
+    symbols = seen if elements is None else sorted(set(elements))
+    pairs = Accumulator.pairs_of(symbols)
+    if isinstance(cutoff, Mapping):
+        given = {tuple(sorted(pair)): float(value) for pair, value in cutoff.items()}
+        missing = ["-".join(pair) for pair in pairs if pair not in given]
+        if missing:
+            raise ValueError(f"give a cutoff for every pair; missing: {', '.join(missing)}")
+        radii = {pair: given[pair] for pair in pairs}
+    else:
+        radii = dict.fromkeys(pairs, float(cutoff))
+    fraction = STRUCTURES_ONSET if onset is None else onset
+    if not 0 < fraction < 1:
+        raise ValueError(f"for structures, onset is a part of each cutoff between 0 and 1, got {onset}")
+    shortest = _shortest(first, max(radii.values()))
+    overall = min(shortest.values(), default=np.inf)
+    meshes = {}
+    for pair, radius in radii.items():
+        near = min(shortest.get(pair, overall), radius)
+        begin = START_FRACTION * near if start is None else start
+        if not 0 < begin < radius:
+            raise ValueError(f"the mesh must start between 0 and the cutoff {radius:g}, got start = {begin:g}")
+        meshes[pair] = RadialMesh(begin, Cutoff(radius, fraction * radius))
+    return meshes
+
+
+def _shortest(first: list[Sample], reach: float) -> dict[Pair, float]:
+    found: dict[Pair, float] = {}
+    for sample in first:
+        atoms = sample.atoms
+        i, j, shifts = half_list(atoms.positions, atoms.cell.array, atoms.pbc, reach)
+        r = np.linalg.norm(atoms.positions[j] - atoms.positions[i] + shifts, axis=1)
+        names = np.array(atoms.get_chemical_symbols())
+        species, kinds = np.unique(names, return_inverse=True)
+        low, high = np.minimum(kinds[i], kinds[j]), np.maximum(kinds[i], kinds[j])
+        for a, b in {*zip(low.tolist(), high.tolist(), strict=True)}:
+            pair = (str(species[a]), str(species[b]))
+            found[pair] = min(found.get(pair, np.inf), float(r[(low == a) & (high == b)].min()))
+    return found
+
+
+def _accumulate(samples: Any, state: Checkpoint, seed: int, validation: float, progress: bool) -> bool:
+    """The pass. Returns whether it was interrupted."""
+    counts = state.counts
+    known = set(state.train.elements)
+    done = state.done
+    with training_bar(progress, None) as report:
+        try:
+            for number, sample in enumerate(samples):
+                if number < done:
+                    continue
+                unknown = sorted(set(sample.atoms.symbols) - known)
+                if unknown:
+                    raise ValueError(
+                        f"{sample.origin} has {', '.join(unknown)}, which the first {PEEK} structures lack: "
+                        "name all elements with elements="
+                    )
+                state.add(sample, held=_held_out(number, seed, validation))
+                if report and number % 100 == 0:
+                    report(number + 1, float("nan"))
+        except KeyboardInterrupt:
+            state.save()
+            return True
+    state.save()
+    counts["structures"] = state.done
+    return False
+
+
+def _held_out(number: int, seed: int, validation: float) -> bool:
+    """Whether a structure is held out: the same for a seed and a number, in whatever order and piece they come."""
+    return bool(np.random.default_rng([seed, number]).random() < validation)
+
+
+@dataclass
+class _Problem:
+    """Least squares for all KAN coefficients at once."""
+
+    train: Accumulator
+    held: Accumulator
+    weights: tuple[float, float, float]
+    given: dict[str, float]
+
+    @property
+    def seen(self) -> list[Pair]:
+        """Pairs with training data; the others are left out of the potential."""
+        return [pair for pair in self.train.meshes if np.isfinite(self.train.shortest[pair])]
+
+    def combined(self, accumulator: Accumulator) -> tuple[Array, Array, float]:
+        """Matrix, vector and constant of the weighted loss."""
+        size = accumulator.size
+        matrix, vector, constant = np.zeros((size, size)), np.zeros(size), 0.0
+        for name, weight in zip(PROPERTIES, self.weights, strict=True):
+            part = accumulator.equations[name]
+            if part.weight > 0:
+                matrix += weight / part.weight * part.matrix
+                vector += weight / part.weight * part.vector
+                constant += weight / part.weight * part.squares
+        return matrix, vector, constant
+
+    def solve(self, grid: int, k: int, feature: str) -> tuple[dict[Pair, PairFunction], dict[str, float], float]:
+        """The single-edge KANs, lone-atom energies and the penalty that validation chose."""
+        elements, seen = self.train.elements, self.seen
+        n_coef = grid + k
+        free = [s for s in elements if s not in self.given]
+        values = sum(part.count for part in self.train.equations.values())
+        needed = len(seen) * n_coef + len(free)
+        if values < needed:
+            raise ValueError(f"{values} training values cannot fix {needed} parameters: give more, or a smaller grid")
+        fixed = np.zeros(self.train.size)
+        columns = np.zeros((self.train.size, needed))
+        for index, symbol in enumerate(elements):
+            if symbol in self.given:
+                fixed[index] = self.given[symbol]
+            else:
+                columns[index, free.index(symbol)] = 1.0
+        shapes = {}
+        for number, pair in enumerate(seen):
+            mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
+            x, knots = _reduced_grid(feature, self.train.shortest[pair], mesh, grid, k)
+            u = (_feature(feature, mesh.points()) - x.shift) / x.scale
+            u = np.where(np.abs(np.abs(u) - 1) < 1e-12, np.sign(u), u)
+            at = len(free) + number * n_coef
+            columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(basis(knots, k, u, 0)[0])
+            shapes[pair] = (x, knots, at)
+        matrix, vector, _ = self.combined(self.train)
+        a = columns.T @ matrix @ columns
+        b = columns.T @ (vector - matrix @ fixed)
+        rough = np.zeros_like(a)
+        difference = np.diff(np.eye(n_coef), k, axis=0)
+        for _, _, at in shapes.values():
+            block = a[at : at + n_coef, at : at + n_coef]
+            rough[at : at + n_coef, at : at + n_coef] = difference.T @ difference * np.trace(block) / n_coef
+        test_matrix, test_vector, test_constant = self.combined(self.held)
+        has_test = any(part.weight > 0 for part in self.held.equations.values())
+        best: tuple[float, float, Array] | None = None
+        for penalty in PENALTIES if has_test else (1e-10,):
+            c = _solve(a + penalty * rough, b)
+            z = fixed + columns @ c
+            loss = float(test_constant - 2 * z @ test_vector + z @ test_matrix @ z) if has_test else 0.0
+            if best is None or loss < best[0]:
+                best = (loss, penalty, c)
+        assert best is not None
+        _, penalty, c = best
+        one = torch.ones(1, 1)
+        functions = {}
+        for pair, (x, knots, at) in shapes.items():
+            coef = torch.from_numpy(c[at : at + n_coef])[None, None]
+            layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
+            cut = self.train.meshes[pair].cutoff
+            domain = (self.train.shortest[pair], cut.radius)
+            functions[pair] = PairFunction(KANNetwork([layer]), domain, cut, feature, x)
+        energies = {s: self.given[s] if s in self.given else float(c[free.index(s)]) for s in elements}
+        return functions, energies, penalty
+
+    def mesh_solution(self, functions: Mapping[Pair, PairFunction], energies: Mapping[str, float]) -> Array:
+        """The potential in terms of the columns of the normal equations."""
+        z = np.zeros(self.train.size)
+        z[: len(energies)] = [energies[s] for s in self.train.elements]
+        for pair, function in functions.items():
+            mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
+            z[offset : offset + mesh.size] = mesh.interpolate(value_and_slope(function.bare, mesh.points())[0])
+        return z
+
+
+def _solve(matrix: Array, vector: Array) -> Array:
+    """Symmetric positive solve, scaled to a unit diagonal first."""
+    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    scaled = matrix * scale[:, None] * scale + RIDGE * np.eye(len(matrix))
+    solution: Array = scale * scipy.linalg.solve(scaled, scale * vector, assume_a="sym")
+    return solution
+
+
+def _feature(name: str, r: Array) -> Array:
+    return value_and_slope(get_feature(name).of_r, r)[0]
+
+
+def _reduced_grid(feature: str, r_min: float, mesh: RadialMesh, grid: int, k: int) -> tuple[Affine, Array]:
+    """The grid of a KAN from the smallest distance in the data to the cutoff.
+
+    In 1/r, the feature of the mesh, its end is moved to shorter distances by less than a cell, so that every
+    cell is a whole number of mesh intervals: the mesh then holds the KAN exactly.
+    """
+    r_max = mesh.cutoff.radius
+    if feature == "1/r":
+        interval = (1 / mesh.start - 1 / r_max) / INTERVALS
+        per_cell = max(1, int(np.ceil((1 / r_min - 1 / r_max) / interval / grid)))
+        r_min = max(mesh.start, 1 / (1 / r_max + min(grid * per_cell, INTERVALS) * interval))
+    ends = _feature(feature, np.array([r_min, r_max]))
+    return Affine(float(ends.mean()), float(abs(ends[1] - ends[0]) / 2)), uniform_knots(-1.0, 1.0, grid, k)
+
+
+def _deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, seed: int, steps: int) -> PairFunction:
+    """A deeper KAN taught by the single-edge one, evenly in r and in 1/r."""
+    low, high = function.domain
+    r = np.concatenate([np.linspace(low, high, 200), 1 / np.linspace(1 / low, 1 / high, 200)]).clip(low, high)
+    energy, slope = value_and_slope(function.bare, r)
+    x, dx = value_and_slope(get_feature(function.feature).of_r, r)
+    e = Affine(float(energy.mean()), float(energy.std()) or 1.0)
+    du = dx / function.x.scale
+    targets = Targets(
+        (x - function.x.shift) / function.x.scale,
+        (energy - e.shift) / e.scale,
+        slope / e.scale / du,
+        np.abs(du) * FORCE_WEIGHT * low,
+    )
+    network, _ = fit_deep(width, grid, k, targets, seed, steps)
+    return PairFunction(network, function.domain, function.cutoff, function.feature, function.x, e)
+
+
+def _result(
+    problem: _Problem,
+    functions: Mapping[Pair, PairFunction],
+    energies: dict[str, float],
+    penalty: float,
+    counts: Counter[str],
+    interrupted: bool,
+) -> FitResult:
+    z = problem.mesh_solution(functions, energies)
+    lines = [f"{'property':10s} {'unit':9s} {'train RMSE':>11s} {'held out':>11s} {'explained':>10s}"]
+    units = {"energy": "eV/atom", "forces": "eV/A", "virial": "eV/atom"}
+    errors: dict[str, dict[str, float | None]] = {}
+    for name in PROPERTIES:
+        parts = [a.equations[name] for a in (problem.train, problem.held)]
+        if parts[0].count == 0:
+            continue
+        rmse = [float(np.sqrt(part.mean_square(z))) if part.count else None for part in parts]
+        explained = parts[0].explained(z)
+        share = explained if np.isfinite(explained) else None
+        errors[name] = {"train": rmse[0], "held_out": rmse[1], "explained": share}
+        shown = [f"{value:11.3e}" if value is not None else f"{'-':>11s}" for value in rmse]
+        lines.append(f"{name:10s} {units[name]:9s} {shown[0]} {shown[1]} {explained:10.4%}")
+    interpolation = 0.0
+    for pair, function in functions.items():
+        error = problem.train.meshes[pair].interpolation_error(function)
+        interpolation = max(interpolation, error)
+        r = np.linspace(*function.domain, 2000)
+        energy = value_and_slope(function, r)[0]
+        lines.append(
+            f"{'-'.join(pair)}: {function.domain[0]:.3f} A to the cutoff {function.cutoff.radius:.3f} A, "
+            f"minimum {energy.min():.6f} eV at {r[energy.argmin()]:.3f} A"
+        )
+    unseen = [pair for pair in problem.train.meshes if pair not in functions]
+    lines += [f"{'-'.join(pair)}: not in the data, an error at prediction" for pair in unseen]
+    lines.append(f"lone atoms: {', '.join(f'{s} {e:.6f} eV' for s, e in energies.items())}")
+    lines.append(f"largest interpolation error of the mesh: {interpolation:.1e} of the largest energy")
+    lines.append(_tell(counts))
+    if interrupted:
+        lines.append("interrupted: fitted to the structures read so far")
+    info = {
+        "structures": dict(counts), "errors": errors, "penalty": penalty, "interpolation_error": interpolation,
+        "interrupted": interrupted,
+    }  # fmt: skip
+    by_pair: dict[Pair | None, PairFunction] = dict(functions.items())
+    potential = KANPotential(by_pair, energies, info)
+
+    def error_of(name: str, which: str) -> float:
+        value = errors.get(name, {}).get(which)
+        return float("nan") if value is None else value
+
+    history = {which: np.array([error_of("energy", which)]) for which in ("train", "held_out")}
+    return FitResult(
+        potential,
+        {"train": history["train"], "holdout": history["held_out"]},
+        error_of("energy", "held_out"),
+        error_of("forces", "held_out"),
+        error_of("energy", "train"),
+        error_of("forces", "train"),
+        "\n".join(lines),
+    )
+
+
+def _tell(counts: Counter[str]) -> str:
+    return "structures: " + ", ".join(f"{number} {name}" for name, number in counts.items() if number)
