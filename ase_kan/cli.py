@@ -33,6 +33,32 @@ def _parser() -> argparse.ArgumentParser:
     # Seed 5 has the median error of seeds 0 to 9.
     demo.add_argument("--seed", type=int, default=5, help="of the points and of the network (default: %(default)s)")
     demo.set_defaults(command=_demo)
+
+    fit = commands.add_parser("fit", help="fit a potential to a curve or to structures")
+    fit.add_argument("data", type=Path, help="columns r, E, F (.csv, .dat, .txt), or structures that ASE reads")
+    fit.add_argument("-o", "--output", type=Path, required=True, help="file of the potential; figures go beside it")
+    fit.add_argument("--cutoff", type=float, help="Angstrom; required for structures")
+    fit.add_argument("--onset", type=float, help="start of switching: Angstrom; for structures a part of the cutoff")
+    fit.add_argument("--width", type=int, nargs="+", help="nodes per layer, e.g. 1 2 1 (default: 1 1)")
+    fit.add_argument("--grid", type=int, help="grid intervals per edge")
+    fit.add_argument("--feature", help="r, 1/r (default), 'log r', r^-3, r^-6; for curves also auto")
+    fit.add_argument("--seed", type=int, default=0)
+    fit.add_argument("--elements", nargs="+", help="two symbols for a curve; all symbols of the structures")
+    fit.add_argument("--validation", type=float, help="structures: part held out (default 0.1)")
+    fit.add_argument("--energy-key", help="structures: info key of the energy")
+    fit.add_argument("--forces-key", help="structures: arrays key of the forces")
+    fit.add_argument("--stress-key", help="structures: info key of the stress")
+    fit.add_argument("--resume", action="store_true", help="structures: go on from the checkpoint OUTPUT.checkpoint")
+    fit.set_defaults(command=_fit)
+
+    inspect = commands.add_parser("inspect", help="elements, domains, cutoffs, errors and data of a potential")
+    inspect.add_argument("potential", type=Path)
+    inspect.set_defaults(command=_inspect)
+
+    plot = commands.add_parser("plot", help="figure of all pair energies and forces of a potential")
+    plot.add_argument("potential", type=Path)
+    plot.add_argument("-o", "--output", type=Path, required=True)
+    plot.set_defaults(command=_plot)
     return parser
 
 
@@ -43,6 +69,39 @@ def _demo(args: argparse.Namespace) -> None:
     with console.status("loading torch and ASE ..."):
         from ase_kan import demo
     demo.run(args.output, args.seed, console)
+
+
+def _fit(args: argparse.Namespace) -> None:
+    from ase_kan import train
+
+    names = ("cutoff", "onset", "width", "grid", "feature", "seed", "validation", "elements")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    keys = {name: getattr(args, name) for name in ("energy_key", "forces_key", "stress_key") if getattr(args, name)}
+    if args.data.suffix in (".csv", ".dat", ".txt"):
+        unused = [name for name in ("validation", *keys) if name in given or name in keys]
+        if unused or args.resume:
+            raise ValueError(f"{', '.join(unused) or 'resume'} is for structures, and {args.data} is a curve")
+        written = train.curve(args.data, args.output, given)
+    else:
+        if "cutoff" not in given:
+            raise ValueError("structures need a --cutoff, in Angstrom")
+        written = train.structures(args.data, args.output, keys, given, args.resume)
+    print(f"wrote {', '.join(map(str, written))}")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from ase_kan.potential import KANPotential
+
+    print(KANPotential.load(args.potential).describe())
+
+
+def _plot(args: argparse.Namespace) -> None:
+    from ase_kan.plot import plot_pairs, save
+    from ase_kan.potential import KANPotential
+
+    potential = KANPotential.load(args.potential)
+    save(plot_pairs(potential, potential.pairs), args.output)
+    print(f"wrote {args.output}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,6 +74,35 @@ class PairCurve:
         what = "any elements" if self.elements is None else "-".join(self.elements)
         forces = "energies" if self.force is None else "energies and forces"
         return f"PairCurve({what}, {len(self)} {forces} on [{self.r[0]:g}, {self.r[-1]:g}] A)"
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], elements: Pair | None = None) -> PairCurve:
+        """Read columns r (Angstrom), energy (eV) and, if there is a third, force (eV/Angstrom).
+
+        Columns are separated by white space or commas; lines that start with ``#``, and a first line of names,
+        are skipped.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it is not such a table; the message names the file.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no curve file at {path}")
+        lines = [line.replace(",", " ") for line in path.read_text().splitlines() if line.split("#")[0].strip()]
+        if lines and not _is_number(lines[0].split()[0]):
+            lines = lines[1:]
+        try:
+            table = np.loadtxt(lines, ndmin=2)
+        except ValueError as error:
+            raise ValueError(f"{path} is not a table of numbers: {error}") from None
+        if table.shape[0] == 0 or table.shape[1] not in (2, 3):
+            raise ValueError(f"{path} must have two or three columns (r, energy, force), got shape {table.shape}")
+        try:
+            return cls(table[:, 0], table[:, 1], table[:, 2] if table.shape[1] == 3 else None, elements)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     @classmethod
     def from_function(
@@ -193,6 +224,14 @@ def _sample(r_min: float, r_max: float, n: int, seed: int | None) -> Array:
     if seed is None:
         return np.linspace(r_min, r_max, n)
     return np.sort(np.random.default_rng(seed).uniform(r_min, r_max, n))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _evaluate(function: Callable[[Any], Any], r: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ase_kan import pykan
+from ase_kan import __version__, pykan
 from ase_kan.cutoff import Cutoff
 from ase_kan.data import Array, PairCurve
 from ase_kan.features import FEATURES, get_feature, value_and_slope
@@ -197,6 +197,7 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
     history.setdefault("train", np.array([errors[2]]))
     history.setdefault("holdout", np.array([errors[0]]))
     info = {
+        "ase_kan": __version__,
         **asdict(plan),
         "width": list(plan.width),
         "points": len(train),

@@ -8,16 +8,17 @@ The loss is the sum of the mean squared errors of energy per atom, force compone
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 import scipy.linalg
 import torch
 
+from ase_kan import __version__
 from ase_kan.bsplines import Array, basis, uniform_knots
 from ase_kan.checkpoint import Checkpoint
 from ase_kan.cutoff import Cutoff
@@ -41,6 +42,8 @@ START_FRACTION = 0.8
 STRUCTURES_ONSET = 0.97
 PENALTIES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 RIDGE = 1e-13
+#: Time between two reports of progress, s.
+REPORT_INTERVAL = 2.0
 
 
 def fit_structures(
@@ -119,11 +122,22 @@ def fit_structures(
     state = Checkpoint(checkpoint, train, held, {"seed": seed, "validation": validation})
     if resume:
         state.load()
-    interrupted = _accumulate(chain(first, stream), state, seed, validation, progress)
+    problem = _Problem(train, held, weights, dict(reference_energies or {}))
+
+    def force_error() -> float:
+        """RMSE of the forces so far; NaN while there are too few data."""
+        try:
+            functions, energies, _ = problem.solve(grid, k, feature)
+        except ValueError:
+            return float("nan")
+        return float(np.sqrt(train.equations["forces"].mean_square(problem.mesh_solution(functions, energies))))
+
+    with training_bar(progress, structures.count(), "eV/A") as report:
+        follow = None if report is None else lambda number: report(number, force_error())
+        interrupted = _accumulate(chain(first, stream), state, seed, validation, follow)
     counts = state.counts
     if counts["used"] == 0:
         raise ValueError(f"no structure could be used: {_tell(counts)}")
-    problem = _Problem(train, held, weights, dict(reference_energies or {}))
     functions, energies, penalty = problem.solve(grid, k, feature)
     if len(width) > 2:
         functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
@@ -180,30 +194,37 @@ def _shortest(first: list[Sample], reach: float) -> dict[Pair, float]:
     return found
 
 
-def _accumulate(samples: Any, state: Checkpoint, seed: int, validation: float, progress: bool) -> bool:
-    """The pass. Returns whether it was interrupted."""
-    counts = state.counts
+def _accumulate(
+    samples: Iterable[Sample],
+    state: Checkpoint,
+    seed: int,
+    validation: float,
+    follow: Callable[[int], None] | None,
+) -> bool:
+    """The pass; `follow` hears of it every few seconds. Returns whether it was interrupted."""
     known = set(state.train.elements)
     done = state.done
-    with training_bar(progress, None) as report:
-        try:
-            for number, sample in enumerate(samples):
-                if number < done:
-                    continue
-                unknown = sorted(set(sample.atoms.symbols) - known)
-                if unknown:
-                    raise ValueError(
-                        f"{sample.origin} has {', '.join(unknown)}, which the first {PEEK} structures lack: "
-                        "name all elements with elements="
-                    )
-                state.add(sample, held=_held_out(number, seed, validation))
-                if report and number % 100 == 0:
-                    report(number + 1, float("nan"))
-        except KeyboardInterrupt:
-            state.save()
-            return True
+    told = time.monotonic()
+    try:
+        for number, sample in enumerate(samples):
+            if number < done:
+                continue
+            unknown = sorted(set(sample.atoms.symbols) - known)
+            if unknown:
+                raise ValueError(
+                    f"{sample.origin} has {', '.join(unknown)}, which the first {PEEK} structures lack: "
+                    "name all elements with elements="
+                )
+            state.add(sample, held=_held_out(number, seed, validation))
+            if follow and time.monotonic() - told > REPORT_INTERVAL:
+                follow(number + 1)
+                told = time.monotonic()
+    except KeyboardInterrupt:
+        state.save()
+        return True
     state.save()
-    counts["structures"] = state.done
+    if follow:
+        follow(state.done)
     return False
 
 
@@ -388,9 +409,13 @@ def _result(
     if interrupted:
         lines.append("interrupted: fitted to the structures read so far")
     info = {
-        "structures": dict(counts), "errors": errors, "penalty": penalty, "interpolation_error": interpolation,
+        "ase_kan": __version__,
+        "structures": dict(counts),
+        "errors": errors,
+        "penalty": penalty,
+        "interpolation_error": interpolation,
         "interrupted": interrupted,
-    }  # fmt: skip
+    }
     by_pair: dict[Pair | None, PairFunction] = dict(functions.items())
     potential = KANPotential(by_pair, energies, info)
 

@@ -57,15 +57,12 @@ class RadialMesh:
 
     def points(self) -> Array:
         """Distances that fix a function on the mesh: three per interval, ends included."""
-        inverse = np.linspace(1 / self.cutoff.radius, 1 / self.start, 3 * INTERVALS + 1)
-        points: Array = np.divide(1.0, inverse, dtype=np.float64)
-        return points
+        return np.reciprocal(np.linspace(1 / self.cutoff.radius, 1 / self.start, 3 * INTERVALS + 1))
 
     def interpolate(self, values: Array) -> Array:
         """Mesh coefficients (size, ...) of functions given at `points`, before switching."""
         matrix = basis(self.knots, DEGREE, np.reciprocal(self.points()), derivatives=0)[0]
-        coefficients: Array = np.linalg.lstsq(matrix, values, rcond=None)[0]
-        return coefficients
+        return np.asarray(np.linalg.lstsq(matrix, values, rcond=None)[0], dtype=np.float64)
 
     def interpolation_error(self, function: PairFunction) -> float:
         """Largest |phi - mesh phi| between mesh points, relative to the largest |phi|, for a bare pair function."""
@@ -104,7 +101,9 @@ class Equations:
     def mean_square(self, solution: Array) -> float:
         """Weighted mean of the squared error of a solution."""
         error = self.squares - 2 * solution @ self.vector + solution @ self.matrix @ solution
-        return max(float(error), 0.0) / max(self.weight, 1e-300)
+        # Differences of large sums: below this nothing can be told, and zero would claim too much.
+        resolution = 1e-15 * self.squares
+        return max(float(error), resolution) / max(self.weight, 1e-300)
 
     def explained(self, solution: Array) -> float:
         """Share of the data's variance that a solution explains (R squared)."""

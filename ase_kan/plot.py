@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,6 +129,42 @@ def plot_edges(network: KANNetwork, inputs: Array) -> Figure:
         for axes in row[len(edges) :]:
             axes.axis("off")
     figure.suptitle("The KAN's edge functions (dotted: grid points)")
+    return figure
+
+
+def plot_pairs(potential: PairPotential, pairs: Sequence[Pair | None]) -> Figure:
+    """Energy and force of every pair over its domain, from where it repels by twice its depth."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for pair in pairs:
+        r = np.linspace(*potential.domain(pair), 1000)
+        energy = potential.energy(r, pair)
+        shown = slice(int(np.argmax(energy < 2 * abs(energy.min()) + 1e-12)), None)
+        label = "every pair" if pair is None else "-".join(pair)
+        left.plot(r[shown], energy[shown], label=label)
+        right.plot(r[shown], potential.force(r[shown], pair), label=label)
+    for axes in (left, right):
+        axes.axhline(0, color="gray", lw=0.6)
+        axes.set_xlabel("r (Å)")
+    left.set(ylabel="energy (eV)", title="Pair energies")
+    right.set(ylabel="force (eV/Å)", title="Pair forces: positive is repulsive")
+    left.legend()
+    return figure
+
+
+def plot_parity(energies: tuple[Array, Array], forces: tuple[Array, Array]) -> Figure:
+    """Predicted against reference energies per atom (eV) and force components (eV/Angstrom): (reference, predicted)."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    for axes, (reference, predicted), what, unit in zip(
+        figure.subplots(1, 2), (energies, forces), ("energy per atom", "force component"), ("eV", "eV/Å"), strict=True
+    ):
+        if len(reference):
+            ends = [min(reference.min(), predicted.min()), max(reference.max(), predicted.max())]
+            rmse = np.sqrt(np.mean((predicted - reference) ** 2))
+            axes.plot(ends, ends, color="gray", lw=0.8)
+            axes.plot(reference, predicted, ".", ms=4, color=KAN_COLOR, alpha=0.6)
+            axes.set_title(f"{what}: RMSE {rmse:.2e} {unit}, {len(reference)} values", fontsize=10)
+        axes.set(xlabel=f"reference ({unit})", ylabel=f"KAN ({unit})")
     return figure
 
 

@@ -197,6 +197,21 @@ class KANPotential(nn.Module):
             pairs[None if key is None else (key[0], key[1])] = PairFunction.restore(entry, mine)
         return cls(pairs, header["reference_energies"], header["info"])
 
+    def describe(self) -> str:
+        """Elements, domains, cutoffs, networks and what the fit reported, as lines of text."""
+        lines = [f"elements: {', '.join(self.elements) or 'every element'}"]
+        for pair in self._keys:
+            f = self.function(pair)
+            name = "every pair" if pair is None else "-".join(pair)
+            kind = "energy subtracted at" if f.cutoff.onset is None else f"switched from {f.cutoff.onset:g} A to"
+            lines.append(
+                f"{name}: data from {f.domain[0]:g} to {f.domain[1]:g} A, {kind} the cutoff {f.cutoff.radius:g} A, "
+                f"KAN {list(f.network.width)} of {f.feature}, grid {f.network[0].n_cells}, k = {f.network[0].k}"
+            )
+        lines += [f"E0 of {symbol}: {energy:.6f} eV" for symbol, energy in sorted(self.reference_energies.items())]
+        lines += [f"{key}: {_plain(value)}" for key, value in self.info.items()]
+        return "\n".join(lines)
+
     def extra_repr(self) -> str:
         return f"pairs={self._names()}, cutoff={self.cutoff:g} A"
 
@@ -209,6 +224,12 @@ def _sorted(pair: Pair) -> Pair:
         raise ValueError(f"a pair is two chemical symbols such as ('Ne', 'Ar'), got {pair!r}")
     first, second = sorted(pair)
     return first, second
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    return f"{value:.3e}" if isinstance(value, float) else str(value)
 
 
 def _distances(r: ArrayLike) -> Array:

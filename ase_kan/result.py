@@ -71,4 +71,6 @@ def training_bar(show: bool, steps: int | None, unit: str = "eV") -> Iterator[Ca
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("fit", total=steps, loss="")
-        yield lambda step, loss: bar.update(task, completed=step, loss=f"RMSE {loss:.2e} {unit}")
+        yield lambda step, loss: bar.update(
+            task, completed=step, loss=f"RMSE {loss:.2e} {unit}" if loss == loss else ""
+        )

@@ -82,6 +82,21 @@ class Structures:
         structures._images, structures._path, structures._index = None, Path(path), index
         return structures
 
+    def count(self) -> int | None:
+        """Number of structures, where that is cheap to know: lists, and whole xyz files."""
+        if self._images is not None:
+            return len(self._images)
+        assert self._path is not None
+        if self._index != ":" or self._path.suffix not in (".xyz", ".extxyz"):
+            return None
+        number = 0
+        with open(self._path) as file:
+            while (line := file.readline().strip()).isdigit():
+                for _ in range(int(line) + 1):
+                    file.readline()
+                number += 1
+        return number
+
     def __iter__(self) -> Iterator[Sample]:
         if self._images is not None:
             for number, atoms in enumerate(self._images):

@@ -90,3 +90,25 @@ def test_functions_must_be_vectorised():
         PairCurve.from_function(lambda r: 1.0, r_min=1, r_max=2)
     curve = PairCurve.from_function(np.vectorize(lambda r: math.exp(-r)), r_min=1, r_max=2)
     np.testing.assert_allclose(curve.source(curve.r)[1], np.exp(-curve.r), rtol=1e-9)
+
+
+def test_curve_files(tmp_path):
+    table = np.column_stack([np.linspace(1, 2, 9), np.arange(9.0), -np.arange(9.0)])
+    np.savetxt(tmp_path / "a.dat", table, header="r E F")
+    (tmp_path / "b.csv").write_text("r, E\n" + "\n".join(f"{r},{e}" for r, e, _ in table) + "\n")
+    three, two = PairCurve.read(tmp_path / "a.dat", ("Ar", "Ne")), PairCurve.read(tmp_path / "b.csv")
+    np.testing.assert_allclose(three.force, table[:, 2])
+    np.testing.assert_allclose(two.energy, table[:, 1])
+    assert two.force is None
+    assert three.elements == ("Ar", "Ne")
+    (tmp_path / "c.dat").write_text("1 2 3 4\n2 3 4 5\n")
+    with pytest.raises(ValueError, match=r"c\.dat must have two or three columns"):
+        PairCurve.read(tmp_path / "c.dat")
+    (tmp_path / "d.dat").write_text("1 2\n2 x\n")
+    with pytest.raises(ValueError, match=r"d\.dat is not a table"):
+        PairCurve.read(tmp_path / "d.dat")
+    (tmp_path / "e.dat").write_text("1 2\n-2 3\n")
+    with pytest.raises(ValueError, match=r"e\.dat: distances must be positive"):
+        PairCurve.read(tmp_path / "e.dat")
+    with pytest.raises(FileNotFoundError, match="no curve file"):
+        PairCurve.read(tmp_path / "nothing.dat")

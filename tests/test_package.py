@@ -54,3 +54,62 @@ def test_command_line_errors_are_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("ase-kan: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_fit_inspect_and_plot_a_curve(tmp_path):
+    r = [0.95 + 0.02 * n for n in range(60)]
+    rows = [f"{x},{x**-12 - x**-6},{12 * x**-13 - 6 * x**-7}" for x in r]
+    (tmp_path / "lj.csv").write_text("r,E,F\n" + "\n".join(rows))
+    done = run("-m", "ase_kan.cli", "fit", "lj.csv", "-o", "lj.kan", "--elements", "Ar", "Ar", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "hold-out" in done.stdout
+    assert "wrote lj.kan, lj-fit.png" in done.stdout
+    told = run("-m", "ase_kan.cli", "inspect", "lj.kan", cwd=tmp_path).stdout
+    for words in ("elements: Ar", "Ar-Ar: data from 0.95 to 2.13 A", "ase_kan: 0.1.0", "energy_rmse", "feature: 1/r"):
+        assert words in told
+    done = run("-m", "ase_kan.cli", "plot", "lj.kan", "-o", "pairs.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pairs.png").stat().st_size > 10_000
+
+
+def test_fit_structures_from_the_command_line(tmp_path):
+    from ase.build import bulk
+    from ase.calculators.lj import LennardJones
+    from ase.io import write
+
+    images = []
+    for seed in range(30):
+        atoms = bulk("Ar", "fcc", a=1.56, cubic=True)
+        atoms.rattle(0.06, seed=seed)
+        atoms.calc = LennardJones(epsilon=0.25, rc=2.5, smooth=True)
+        atoms.get_forces()
+        images.append(atoms)
+    write(tmp_path / "train.extxyz", images)
+    command = ("-m", "ase_kan.cli", "fit", "train.extxyz", "-o", "ar.kan", "--cutoff", "2.5", "--validation", "0.2")
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("explained", "Ar-Ar:", "lone atoms", "30 used", "wrote ar.kan, ar-pairs.png, ar-parity.png"):
+        assert words in done.stdout
+    assert "30/30" in done.stderr
+    assert not (tmp_path / "ar.kan.checkpoint").exists()
+    assert "errors: energy" in run("-m", "ase_kan.cli", "inspect", "ar.kan", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("fit", "none.csv", "-o", "x.kan"), "no curve file"),
+        (("fit", "none.extxyz", "-o", "x.kan"), "need a --cutoff"),
+        (("fit", "none.extxyz", "-o", "x.kan", "--cutoff", "3"), "no file of structures"),
+        (("fit", "none.csv", "-o", "x.kan", "--validation", "0.1"), "validation is for structures"),
+        (("inspect", "none.kan"), "no potential file"),
+    ],
+)
+def test_command_line_refusals(command, message, tmp_path, capsys, monkeypatch):
+    from ase_kan.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1

@@ -83,10 +83,14 @@ def row(label, function, depth, span, n, forces, sets, **keywords):
 
 
 def header(title, first):
-    print(
-        f"\n{title}\n\n| {first} | energy RMSE, within the points | largest force error | energy RMSE, whole range | slowest fit (s) |"
+    columns = (
+        first,
+        "energy RMSE, within the points",
+        "largest force error",
+        "energy RMSE, whole range",
+        "slowest fit (s)",
     )
-    print("|---|---|---|---|---|")
+    print(f"\n{title}\n\n| {' | '.join(columns)} |\n|---|---|---|---|---|")
 
 
 def mlp(curve, hidden, seed):
@@ -107,7 +111,7 @@ def mlp(curve, hidden, seed):
 
     rng = np.random.default_rng(seed)
     starts = [np.concatenate([rng.normal(0, 2, 2 * hidden), rng.normal(0, 1, hidden + 1)]) for _ in range(3)]
-    best = min((least_squares(residuals, s, method="lm", max_nfev=20000) for s in starts), key=lambda f: f.cost).x
+    best = min((least_squares(residuals, s, method="lm", max_nfev=3000) for s in starts), key=lambda f: f.cost).x
 
     def predict(r):
         y, slope = model(best, scale * (1 / r - 1 / curve.r[-1]) - 1, -scale / r**2)
