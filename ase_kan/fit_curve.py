@@ -15,7 +15,7 @@ from ase_kan.cutoff import Cutoff
 from ase_kan.data import Array, PairCurve
 from ase_kan.features import FEATURES, get_feature, value_and_slope
 from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
-from ase_kan.linear import Reduction, count_values, default_grid, fit_linear
+from ase_kan.linear import Reduction, choose_grid, count_values, fit_linear
 from ase_kan.pair import Affine, PairFunction
 from ase_kan.potential import KANPotential
 from ase_kan.result import FitResult, training_bar
@@ -52,8 +52,8 @@ def fit_curve(
     width : sequence of int, optional
         Nodes per layer, from 1 to 1; default (1, 1), with pykan (1, 2, 1).
     grid, k : int, optional
-        Grid intervals and spline degree of every edge. Defaults: k = 5; the grid grows with the number of data
-        for a single edge and is 5 for deeper networks. With pykan 3 and 3.
+        Grid intervals and spline degree of every edge. Defaults: k = 5; for a single edge the grid is chosen
+        by cross-validation (finer with more data), for deeper networks it is 5. With pykan 3 and 3.
     feature : str, optional
         What the network sees of r: ``"r"``, ``"1/r"`` (the default), ``"log r"``, ``"r^-3"``, ``"r^-6"``, or
         ``"auto"``: all are tried and the smallest hold-out energy error wins. With pykan the default is ``"r"``.
@@ -109,7 +109,7 @@ class _Plan:
 
     optimizer: str
     width: tuple[int, ...]
-    grid: int
+    grid: int | None  # None: chosen by cross-validation
     k: int
     feature: str
     seed: int
@@ -134,14 +134,14 @@ class _Plan:
         single = len(width) == 2 and not by_pykan
         if k is None:
             k = 3 if by_pykan else 5
-        if grid is None:
-            grid = 3 if by_pykan else (default_grid(curve, k) if single else 5)
+        if grid is None and not single:
+            grid = 3 if by_pykan else 5
         if steps is None:
             steps = PYKAN_STEPS if by_pykan else EVALUATIONS
         elif single:
             raise ValueError("a single edge is solved for directly and takes no steps: leave steps out")
         for name, value in (("grid", grid), ("k", k), ("steps", steps)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if feature is None:
             feature = "r" if by_pykan else "1/r"
@@ -149,31 +149,35 @@ class _Plan:
             get_feature(feature)
         return cls(optimizer, width, grid, k, feature, seed, steps)
 
-    def count_parameters(self) -> int:
-        """Spline coefficients and base weights; the linear fit has no base, and pykan's spline scales add nothing."""
-        edges = sum(a * b for a, b in pairwise(self.width))
-        base = 0 if self.linear else 1
-        return edges * (self.grid + self.k + base)
-
     @property
     def linear(self) -> bool:
         return self.optimizer != "pykan" and len(self.width) == 2
 
 
+def _count_parameters(plan: _Plan, grid: int) -> int:
+    """Spline coefficients and base weights; the linear fit has no base, and pykan's spline scales add nothing."""
+    edges = sum(a * b for a, b in pairwise(plan.width))
+    return edges * (grid + plan.k + (0 if plan.linear else 1))
+
+
 def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResult:
     train, holdout = _split(curve, plan.seed)
-    needed = plan.count_parameters()
+    grid = plan.grid
+    if grid is None:
+        grid = choose_grid(train, Reduction.of(train, plan.feature), plan.k)
+        plan = replace(plan, grid=grid)
+    needed = _count_parameters(plan, grid)
     values = len(train) if plan.optimizer == "pykan" else count_values(train)
     if values < needed:
         raise ValueError(
             f"{values} training values cannot fix the {needed} parameters of a KAN {plan.width} with "
-            f"grid={plan.grid}, k={plan.k}: give more points or a smaller network"
+            f"grid={grid}, k={plan.k}: give more points or a smaller network"
         )
     x, e = Affine(), Affine()
     steps = plan.steps * (1 if plan.optimizer == "pykan" else STARTS)
     with training_bar(progress and not plan.linear, steps) as report:
         if plan.optimizer == "pykan":
-            model = pykan.new_model(plan.width, plan.grid, plan.k, plan.seed)
+            model = pykan.new_model(plan.width, grid, plan.k, plan.seed)
             of_r = get_feature(plan.feature).of_r
             columns = [tuple(torch.from_numpy(a)[:, None] for a in (c.r, c.energy)) for c in (train, holdout)]
             points, test = ((of_r(r), energy) for r, energy in columns)
@@ -183,13 +187,13 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
             reduction = Reduction.of(train, plan.feature)
             x, e = reduction.x, reduction.e
             if plan.linear:
-                network = fit_linear(train, reduction, plan.grid, plan.k)[0]
+                network = fit_linear(train, reduction, grid, plan.k)[0]
                 history = {}
             else:
                 # The bar shows eV: the reduced error times the unit of energy.
                 scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
                 network, loss = fit_deep(
-                    plan.width, plan.grid, plan.k, taught(train, reduction), plan.seed, plan.steps, scaled
+                    plan.width, grid, plan.k, taught(train, reduction), plan.seed, plan.steps, scaled
                 )
                 history = {"train": loss * e.scale}
     function = PairFunction(network, (float(train.r[0]), float(train.r[-1])), rule, plan.feature, x, e)
