@@ -174,6 +174,7 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
             f"grid={grid}, k={plan.k}: give more points or a smaller network"
         )
     x, e = Affine(), Affine()
+    interrupted = False
     steps = plan.steps * (1 if plan.optimizer == "pykan" else STARTS)
     with training_bar(progress and not plan.linear, steps) as report:
         if plan.optimizer == "pykan":
@@ -192,12 +193,12 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
             else:
                 # The bar shows eV: the reduced error times the unit of energy.
                 scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
-                network, loss = fit_deep(
+                network, loss, interrupted = fit_deep(
                     plan.width, grid, plan.k, taught(train, reduction), plan.seed, plan.steps, scaled
                 )
                 history = {"train": loss * e.scale}
     function = PairFunction(network, (float(train.r[0]), float(train.r[-1])), rule, plan.feature, x, e)
-    errors = [*_errors(function, holdout), *_errors(function, train)]
+    errors = (*_errors(function, holdout), *_errors(function, train))
     history.setdefault("train", np.array([errors[2]]))
     history.setdefault("holdout", np.array([errors[0]]))
     info = {
@@ -208,9 +209,11 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
         "energy_rmse": errors[0],
         "force_rmse": None if np.isnan(errors[1]) else errors[1],
     }
-    energy, force, train_energy, train_force = errors
     return FitResult(
-        KANPotential({curve.elements: function}, info=info), history, energy, force, train_energy, train_force
+        KANPotential({curve.elements: function}, info=info),
+        history,
+        *errors,
+        report="interrupted: the best network so far" if interrupted else "",
     )
 
 

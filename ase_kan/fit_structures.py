@@ -365,7 +365,7 @@ def _deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, see
         slope / e.scale / du,
         np.abs(du) * FORCE_WEIGHT * low,
     )
-    network, _ = fit_deep(width, grid, k, targets, seed, steps)
+    network, _, _ = fit_deep(width, grid, k, targets, seed, steps)
     return PairFunction(network, function.domain, function.cutoff, function.feature, function.x, e)
 
 

@@ -146,23 +146,27 @@ def fit_deep(
     seed: int,
     evaluations: int = EVALUATIONS,
     report: Report | None = None,
-) -> tuple[KANNetwork, Array]:
-    """The best of several Levenberg-Marquardt runs.
+) -> tuple[KANNetwork, Array, bool]:
+    """The best of several Levenberg-Marquardt runs; Ctrl-C stops them and keeps the best so far.
 
     Returns
     -------
     network : KANNetwork
     history : ndarray
         Best reduced RMSE after every evaluation, all starts in a row.
+    interrupted : bool
     """
     kan = DenseKAN(width, grid, k)
     rng = np.random.default_rng(seed)
     history: list[float] = []
+    best: list[Array] = []
 
     def residuals(theta: Array) -> Array:
         y, slope, *_ = kan.evaluate(theta, targets.u)
         rows = np.concatenate([y - targets.y, (slope - targets.slope) * targets.slope_weight])
         loss = float(np.sqrt(np.mean(rows**2)))
+        if not history or loss < history[-1]:
+            best[:] = [theta.copy()]
         history.append(min(loss, history[-1]) if history else loss)
         if report:
             report(len(history), history[-1])
@@ -172,24 +176,19 @@ def fit_deep(
         _, _, dy, dslope = kan.evaluate(theta, targets.u)
         return np.concatenate([dy, dslope * targets.slope_weight[:, None], RIDGE * np.eye(len(theta))])
 
-    best: tuple[float, Array] | None = None
-    for number in range(STARTS):
-        theta = _start(kan, targets, rng, noise=0.0 if number == 0 else 0.3)
-        found = least_squares(  # type: ignore[operator]  # scipy is untyped, and has a module of this name
-            residuals,
-            theta,
-            jacobian,
-            method="lm",
-            x_scale="jac",
-            max_nfev=evaluations,
-            xtol=1e-15,
-            ftol=1e-15,
-            gtol=1e-15,
-        )
-        if best is None or found.cost < best[0]:
-            best = (float(found.cost), found.x)
-    assert best is not None
-    return kan.network(best[1]), np.array(history)
+    interrupted = False
+    tolerances = dict.fromkeys(("xtol", "ftol", "gtol"), 1e-15)
+    try:
+        for number in range(STARTS):
+            theta = _start(kan, targets, rng, noise=0.0 if number == 0 else 0.3)
+            least_squares(  # type: ignore[operator]  # scipy is untyped, and has a module of this name
+                residuals, theta, jacobian, method="lm", x_scale="jac", max_nfev=evaluations, **tolerances
+            )
+    except KeyboardInterrupt:
+        if not best:
+            raise
+        interrupted = True
+    return kan.network(best[0]), np.array(history), interrupted
 
 
 def _start(kan: DenseKAN, targets: Targets, rng: np.random.Generator, noise: float) -> Array:

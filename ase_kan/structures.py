@@ -41,6 +41,8 @@ class Structures:
         Key in ``atoms.arrays`` instead.
     weight_key : str
         Key in ``atoms.info`` of a structure's weight (default 1).
+    energies : sequence of float, optional
+        Energies in the order of the structures, for files that hold none (a LAMMPS dump, say).
 
     Raises
     ------
@@ -57,15 +59,20 @@ class Structures:
         forces_key: str | None = None,
         stress_key: str | None = None,
         weight_key: str = "weight",
+        energies: Sequence[float] | None = None,
     ) -> None:
+        if energies is not None and energy_key is not None:
+            raise ValueError("give either energies or energy_key, not both")
         self._images: Sequence[Atoms] | None = images
         self._path: Path | None = None
         self._index = ":"
+        self._format: str | None = None
+        self._energies = energies
         self._keys = (energy_key, forces_key, stress_key)
         self._weight_key = weight_key
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], index: str = ":", **keys: Any) -> Structures:
+    def read(cls, path: str | os.PathLike[str], index: str = ":", format: str | None = None, **keys: Any) -> Structures:
         """Structures of a file that `ase.io.iread` opens (extxyz, traj, db, ...), read anew on every pass.
 
         Parameters
@@ -73,13 +80,15 @@ class Structures:
         path : path
         index : str
             Which of them, as ASE writes it: ``":"``, ``"::10"``, ...
+        format : str, optional
+            ASE's name of the file format; default: as ASE guesses.
         **keys
             As for `Structures`.
         """
         if not Path(path).exists():
             raise FileNotFoundError(f"no file of structures at {path}")
         structures = cls([], **keys)
-        structures._images, structures._path, structures._index = None, Path(path), index
+        structures._images, structures._path, structures._index, structures._format = None, Path(path), index, format
         return structures
 
     def count(self) -> int | None:
@@ -100,21 +109,25 @@ class Structures:
     def __iter__(self) -> Iterator[Sample]:
         if self._images is not None:
             for number, atoms in enumerate(self._images):
-                yield self._sample(atoms, f"structure {number}")
+                yield self._sample(number, atoms, f"structure {number}")
             return
         from ase.io import iread
 
         assert self._path is not None
-        for number, atoms in enumerate(iread(self._path, index=self._index)):
-            yield self._sample(atoms, f"{self._path}, structure {number}")
+        for number, atoms in enumerate(iread(self._path, index=self._index, format=self._format)):
+            yield self._sample(number, atoms, f"{self._path}, structure {number}")
 
-    def _sample(self, atoms: Atoms, origin: str) -> Sample:
+    def _sample(self, number: int, atoms: Atoms, origin: str) -> Sample:
         energy_key, forces_key, stress_key = self._keys
         if energy_key is not None and energy_key not in atoms.info:
             known = ", ".join(sorted(atoms.info)) or "none"
             raise ValueError(f"{origin} has no info key {energy_key!r} for its energy; it has: {known}")
         results = atoms.calc.results if atoms.calc is not None else {}
         energy = atoms.info[energy_key] if energy_key else results.get("energy")
+        if self._energies is not None:
+            if number >= len(self._energies):
+                raise ValueError(f"{origin} is one more than the {len(self._energies)} energies given")
+            energy = self._energies[number]
         forces = atoms.arrays.get(forces_key) if forces_key else results.get("forces")
         stress = atoms.info.get(stress_key) if stress_key else results.get("stress")
         if energy is None and forces is None:

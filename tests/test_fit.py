@@ -247,3 +247,26 @@ def test_every_feature_with_every_optimizer(seed_curve, feature, keywords, tmp_p
     np.testing.assert_array_equal(KANPotential.load(path).energy(r), result.potential.energy(r))
     numerical = -(result.potential.energy(r + 1e-6) - result.potential.energy(r - 1e-6)) / 2e-6
     np.testing.assert_allclose(result.potential.force(r), numerical, rtol=1e-4, atol=1e-4)
+
+
+def test_ctrl_c_keeps_the_best_network_so_far(seed_curve):
+    """An interruption during Levenberg-Marquardt gives the best network that had been evaluated."""
+    import ase_kan.levenberg as module
+
+    original, calls = module.DenseKAN.evaluate, 0
+
+    def evaluate(self, theta, u):
+        nonlocal calls
+        calls += 1
+        if calls == 60:
+            raise KeyboardInterrupt
+        return original(self, theta, u)
+
+    module.DenseKAN.evaluate = evaluate
+    try:
+        result = fit(seed_curve, width=(1, 2, 1), grid=3, k=3, feature="r")
+    finally:
+        module.DenseKAN.evaluate = original
+    assert "interrupted" in str(result)
+    assert result.energy_rmse < 1e-2
+    assert len(result.history["train"]) < 60

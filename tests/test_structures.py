@@ -376,3 +376,38 @@ def test_a_killed_pass_leaves_a_good_checkpoint(tmp_path, images):
     process.wait()
     result = fit(Structures.read(tmp_path / "train.extxyz"), cutoff=7.0, checkpoint=checkpoint, resume=True)
     assert result.potential.info["structures"]["used"] == 150
+
+
+def test_lammps_dump_with_energies_given(images, tmp_path):
+    """A dump holds types, positions and forces; the energies come in a list."""
+    xenon = [a for a in images if set(a.symbols) == {"Ne", "Xe"}][:5]
+    lines = []
+    for step, atoms in enumerate(xenon):
+        x, y, z = atoms.cell.lengths()
+        lines += ["ITEM: TIMESTEP", str(step), "ITEM: NUMBER OF ATOMS", str(len(atoms))]
+        lines += ["ITEM: BOX BOUNDS pp pp pp", f"0 {x!r}", f"0 {y!r}", f"0 {z!r}"]
+        lines += ["ITEM: ATOMS id element x y z fx fy fz"]
+        rows = zip(atoms.symbols, atoms.positions.tolist(), atoms.get_forces().tolist(), strict=True)
+        lines += [f"{n + 1} {s} {' '.join(map(repr, p))} {' '.join(map(repr, f))}" for n, (s, p, f) in enumerate(rows)]
+    path = tmp_path / "run.dump"
+    path.write_text("\n".join(line.replace("np.float64(", "").replace(")", "") for line in lines) + "\n")
+    energies = [a.get_potential_energy() for a in xenon]
+    read_back = list(Structures.read(path, format="lammps-dump-text", energies=energies))
+    assert len(read_back) == 5
+    for sample, atoms, energy in zip(read_back, xenon, energies, strict=True):
+        assert sample.energy == energy
+        np.testing.assert_allclose(sample.forces, atoms.get_forces(), atol=1e-12)
+        assert (sample.atoms.symbols == atoms.symbols).all()
+    with pytest.raises(ValueError, match=r"run\.dump, structure 4 is one more than the 4 energies"):
+        list(Structures.read(path, format="lammps-dump-text", energies=energies[:4]))
+
+
+@pytest.mark.parametrize("suffix", ["traj", "db", "xyz"])
+def test_every_ase_format(images, suffix, tmp_path):
+    path = tmp_path / f"data.{suffix}"
+    write(path, images[:8])
+    samples = list(Structures.read(path))
+    for sample, atoms in zip(samples, images[:8], strict=True):
+        assert sample.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
+        np.testing.assert_allclose(sample.forces, atoms.get_forces(), atol=1e-7)
+    assert len(list(Structures.read(path, index=":4"))) == 4
