@@ -16,6 +16,7 @@ from ase_kan.data import Array, PairCurve
 from ase_kan.features import FEATURES, get_feature, value_and_slope
 from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
 from ase_kan.linear import Reduction, choose_grid, count_values, fit_linear
+from ase_kan.network import check_architecture
 from ase_kan.pair import Affine, PairFunction
 from ase_kan.potential import KANPotential
 from ase_kan.result import FitResult, training_bar
@@ -129,8 +130,6 @@ class _Plan:
     ) -> _Plan:
         by_pykan = optimizer == "pykan"
         width = tuple(width) if width is not None else ((1, 2, 1) if by_pykan else (1, 1))
-        if len(width) < 2 or width[0] != 1 or width[-1] != 1 or any(n < 1 for n in width):
-            raise ValueError(f"width must go from 1 to 1 through positive numbers, such as (1, 2, 1), got {width}")
         single = len(width) == 2 and not by_pykan
         if k is None:
             k = 3 if by_pykan else 5
@@ -140,9 +139,7 @@ class _Plan:
             steps = PYKAN_STEPS if by_pykan else EVALUATIONS
         elif single:
             raise ValueError("a single edge is solved for directly and takes no steps: leave steps out")
-        for name, value in (("grid", grid), ("k", k), ("steps", steps)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_architecture(width, grid=grid, k=k, steps=steps)
         if feature is None:
             feature = "r" if by_pykan else "1/r"
         if feature != "auto":

@@ -11,23 +11,20 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
-import scipy.linalg
-import torch
 
 from ase_kan import __version__
-from ase_kan.bsplines import Array, basis, uniform_knots
 from ase_kan.checkpoint import Checkpoint
 from ase_kan.cutoff import Cutoff
 from ase_kan.features import get_feature, value_and_slope
+from ase_kan.least_squares import LeastSquares
 from ase_kan.levenberg import EVALUATIONS, Targets, fit_deep
 from ase_kan.linear import FORCE_WEIGHT
 from ase_kan.neighbors import half_list
-from ase_kan.network import KANLayer, KANNetwork
-from ase_kan.normal import INTERVALS, PROPERTIES, Accumulator, Pair, RadialMesh
+from ase_kan.network import check_architecture
+from ase_kan.normal import PROPERTIES, Accumulator, Pair, RadialMesh
 from ase_kan.pair import Affine, PairFunction
 from ase_kan.potential import KANPotential
 from ase_kan.result import FitResult, training_bar
@@ -40,8 +37,6 @@ START_FRACTION = 0.8
 #: Where switching starts, as a part of the cutoff. The data themselves say how a pair energy goes to zero: a narrow
 #: switch lets the fit follow them (mixture of docs/accuracy.md: force error 2e-5 eV/A; 5e-5 with 0.9).
 STRUCTURES_ONSET = 0.97
-PENALTIES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
-RIDGE = 1e-13
 #: Time between two reports of progress, s.
 REPORT_INTERVAL = 2.0
 
@@ -112,6 +107,7 @@ def fit_structures(
     if resume and checkpoint is None:
         raise ValueError("resume needs the checkpoint file to go on from")
     get_feature(feature)
+    check_architecture(width, grid=grid, k=k, steps=steps)
     stream = iter(structures)
     first = list(islice(stream, PEEK))
     if not first:
@@ -122,7 +118,7 @@ def fit_structures(
     state = Checkpoint(checkpoint, train, held, {"seed": seed, "validation": validation})
     if resume:
         state.load()
-    problem = _Problem(train, held, weights, dict(reference_energies or {}))
+    problem = LeastSquares(train, held, weights, dict(reference_energies or {}))
 
     def force_error() -> float:
         """RMSE of the forces so far; NaN while there are too few data."""
@@ -141,8 +137,6 @@ def fit_structures(
     functions, energies, penalty = problem.solve(grid, k, feature)
     if len(width) > 2:
         functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
-    elif tuple(width) != (1, 1):
-        raise ValueError(f"width must go from 1 to 1 through positive numbers, such as (1, 2, 1), got {tuple(width)}")
     return _result(problem, functions, energies, penalty, counts, interrupted)
 
 
@@ -233,124 +227,6 @@ def _held_out(number: int, seed: int, validation: float) -> bool:
     return bool(np.random.default_rng([seed, number]).random() < validation)
 
 
-@dataclass
-class _Problem:
-    """Least squares for all KAN coefficients at once."""
-
-    train: Accumulator
-    held: Accumulator
-    weights: tuple[float, float, float]
-    given: dict[str, float]
-
-    @property
-    def seen(self) -> list[Pair]:
-        """Pairs with training data; the others are left out of the potential."""
-        return [pair for pair in self.train.meshes if np.isfinite(self.train.shortest[pair])]
-
-    def combined(self, accumulator: Accumulator) -> tuple[Array, Array, float]:
-        """Matrix, vector and constant of the weighted loss."""
-        size = accumulator.size
-        matrix, vector, constant = np.zeros((size, size)), np.zeros(size), 0.0
-        for name, weight in zip(PROPERTIES, self.weights, strict=True):
-            part = accumulator.equations[name]
-            if part.weight > 0:
-                matrix += weight / part.weight * part.matrix
-                vector += weight / part.weight * part.vector
-                constant += weight / part.weight * part.squares
-        return matrix, vector, constant
-
-    def solve(self, grid: int, k: int, feature: str) -> tuple[dict[Pair, PairFunction], dict[str, float], float]:
-        """The single-edge KANs, lone-atom energies and the penalty that validation chose."""
-        elements, seen = self.train.elements, self.seen
-        n_coef = grid + k
-        free = [s for s in elements if s not in self.given]
-        values = sum(part.count for part in self.train.equations.values())
-        needed = len(seen) * n_coef + len(free)
-        if values < needed:
-            raise ValueError(f"{values} training values cannot fix {needed} parameters: give more, or a smaller grid")
-        fixed = np.zeros(self.train.size)
-        columns = np.zeros((self.train.size, needed))
-        for index, symbol in enumerate(elements):
-            if symbol in self.given:
-                fixed[index] = self.given[symbol]
-            else:
-                columns[index, free.index(symbol)] = 1.0
-        shapes = {}
-        for number, pair in enumerate(seen):
-            mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
-            x, knots = _reduced_grid(feature, self.train.shortest[pair], mesh, grid, k)
-            u = (_feature(feature, mesh.points()) - x.shift) / x.scale
-            u = np.where(np.abs(np.abs(u) - 1) < 1e-12, np.sign(u), u)
-            at = len(free) + number * n_coef
-            columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(basis(knots, k, u, 0)[0])
-            shapes[pair] = (x, knots, at)
-        matrix, vector, _ = self.combined(self.train)
-        a = columns.T @ matrix @ columns
-        b = columns.T @ (vector - matrix @ fixed)
-        rough = np.zeros_like(a)
-        difference = np.diff(np.eye(n_coef), k, axis=0)
-        for _, _, at in shapes.values():
-            block = a[at : at + n_coef, at : at + n_coef]
-            rough[at : at + n_coef, at : at + n_coef] = difference.T @ difference * np.trace(block) / n_coef
-        test_matrix, test_vector, test_constant = self.combined(self.held)
-        has_test = any(part.weight > 0 for part in self.held.equations.values())
-        best: tuple[float, float, Array] | None = None
-        for penalty in PENALTIES if has_test else (1e-10,):
-            c = _solve(a + penalty * rough, b)
-            z = fixed + columns @ c
-            loss = float(test_constant - 2 * z @ test_vector + z @ test_matrix @ z) if has_test else 0.0
-            if best is None or loss < best[0]:
-                best = (loss, penalty, c)
-        assert best is not None
-        _, penalty, c = best
-        one = torch.ones(1, 1)
-        functions = {}
-        for pair, (x, knots, at) in shapes.items():
-            coef = torch.from_numpy(c[at : at + n_coef])[None, None]
-            layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
-            cut = self.train.meshes[pair].cutoff
-            domain = (self.train.shortest[pair], cut.radius)
-            functions[pair] = PairFunction(KANNetwork([layer]), domain, cut, feature, x)
-        energies = {s: self.given[s] if s in self.given else float(c[free.index(s)]) for s in elements}
-        return functions, energies, penalty
-
-    def mesh_solution(self, functions: Mapping[Pair, PairFunction], energies: Mapping[str, float]) -> Array:
-        """The potential in terms of the columns of the normal equations."""
-        z = np.zeros(self.train.size)
-        z[: len(energies)] = [energies[s] for s in self.train.elements]
-        for pair, function in functions.items():
-            mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
-            z[offset : offset + mesh.size] = mesh.interpolate(value_and_slope(function.bare, mesh.points())[0])
-        return z
-
-
-def _solve(matrix: Array, vector: Array) -> Array:
-    """Symmetric positive solve, scaled to a unit diagonal first."""
-    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
-    scaled = matrix * scale[:, None] * scale + RIDGE * np.eye(len(matrix))
-    solution: Array = scale * scipy.linalg.solve(scaled, scale * vector, assume_a="sym")
-    return solution
-
-
-def _feature(name: str, r: Array) -> Array:
-    return value_and_slope(get_feature(name).of_r, r)[0]
-
-
-def _reduced_grid(feature: str, r_min: float, mesh: RadialMesh, grid: int, k: int) -> tuple[Affine, Array]:
-    """The grid of a KAN from the smallest distance in the data to the cutoff.
-
-    In 1/r, the feature of the mesh, its end is moved to shorter distances by less than a cell, so that every
-    cell is a whole number of mesh intervals: the mesh then holds the KAN exactly.
-    """
-    r_max = mesh.cutoff.radius
-    if feature == "1/r":
-        interval = (1 / mesh.start - 1 / r_max) / INTERVALS
-        per_cell = max(1, int(np.ceil((1 / r_min - 1 / r_max) / interval / grid)))
-        r_min = max(mesh.start, 1 / (1 / r_max + min(grid * per_cell, INTERVALS) * interval))
-    ends = _feature(feature, np.array([r_min, r_max]))
-    return Affine(float(ends.mean()), float(abs(ends[1] - ends[0]) / 2)), uniform_knots(-1.0, 1.0, grid, k)
-
-
 def _deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, seed: int, steps: int) -> PairFunction:
     """A deeper KAN taught by the single-edge one, evenly in r and in 1/r."""
     low, high = function.domain
@@ -370,7 +246,7 @@ def _deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, see
 
 
 def _result(
-    problem: _Problem,
+    problem: LeastSquares,
     functions: Mapping[Pair, PairFunction],
     energies: dict[str, float],
     penalty: float,
@@ -407,7 +283,7 @@ def _result(
     lines.append(f"largest interpolation error of the mesh: {interpolation:.1e} of the largest energy")
     lines.append(_tell(counts))
     if interrupted:
-        lines.append("interrupted: fitted to the structures read so far")
+        lines.append("interrupted: fitted to the structures read so far; go on from the checkpoint with resume")
     info = {
         "ase_kan": __version__,
         "structures": dict(counts),

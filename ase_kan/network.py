@@ -152,3 +152,12 @@ class KANNetwork(nn.Module):
 
 def _frozen(values: Tensor) -> nn.Parameter:
     return nn.Parameter(values.detach().double().clone(), requires_grad=False)
+
+
+def check_architecture(width: Sequence[int], **counts: int | None) -> None:
+    """Refuse widths that do not go from 1 to 1, and counts (grid, k, ...) below 1."""
+    if len(width) < 2 or width[0] != 1 or width[-1] != 1 or any(n < 1 for n in width):
+        raise ValueError(f"width must go from 1 to 1 through positive numbers, such as (1, 2, 1), got {tuple(width)}")
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

@@ -16,7 +16,7 @@ kan = KANCalculator(fit(curve).potential)
 
 cluster = Icosahedron("Ar", noshells=2, latticeconstant=1.6)
 cluster.rattle(0.03, seed=0)
-starts = {"dimer": Atoms("Ar2", [[0, 0, 0], [1.3, 0, 0]]), "LJ13": cluster}
+starts = {"dimer": Atoms("Ar2", [[0, 0, 0], [1.2, 0, 0]]), "LJ13": cluster}
 
 figure = Figure(figsize=(6.4, 4), layout="constrained")
 axes = figure.subplots()

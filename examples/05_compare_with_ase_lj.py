@@ -28,7 +28,7 @@ for a in lattice:
         forces.append(atoms.get_forces())
     largest.append(np.abs(forces[0] - forces[1]).max())
     print(f"a = {a:.2f} A   KAN {energies['KAN'][-1]:9.5f}   LJ {energies['LJ'][-1]:9.5f} eV per atom   "
-          f"largest force difference {largest[-1]:.4f} eV/A")  # fmt: skip
+          f"largest force difference {largest[-1]:.1e} eV/A")  # fmt: skip
 
 figure = Figure(figsize=(9, 3.6), layout="constrained")
 left, right = figure.subplots(1, 2)
