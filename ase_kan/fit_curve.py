@@ -26,6 +26,8 @@ HOLDOUT_POINTS = 1000
 #: Part of the points set aside where there is no source of fresh ones.
 HOLDOUT_FRACTION = 0.1
 PYKAN_STEPS = 20
+#: Fewest points of which some can be held out.
+MIN_POINTS = 5
 
 
 def fit_curve(
@@ -222,6 +224,8 @@ def _split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
     if curve.source is not None:
         fresh = np.linspace(r[0], r[-1], HOLDOUT_POINTS)
         return curve, PairCurve(fresh, *curve.source(fresh), curve.elements)
+    if len(r) < MIN_POINTS:
+        raise ValueError(f"{len(r)} points are too few to fit and to hold some out: give at least {MIN_POINTS}")
     # The two ends stay in the training set: they are the domain.
     n = max(2, round(HOLDOUT_FRACTION * len(r)))
     held = np.zeros(len(r), dtype=bool)

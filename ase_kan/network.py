@@ -155,7 +155,12 @@ def _frozen(values: Tensor) -> nn.Parameter:
 
 
 def check_architecture(width: Sequence[int], **counts: int | None) -> None:
-    """Refuse widths that do not go from 1 to 1, and counts (grid, k, ...) below 1."""
+    """Refuse widths that do not go from 1 to 1, and counts (grid, k, ...) that are not whole numbers from 1 on."""
+    given = {"width": list(width)} | {name: [value] for name, value in counts.items() if value is not None}
+    for name, numbers in given.items():
+        for number in numbers:
+            if int(number) != number:
+                raise ValueError(f"{name} must be made of whole numbers, got {number}")
     if len(width) < 2 or width[0] != 1 or width[-1] != 1 or any(n < 1 for n in width):
         raise ValueError(f"width must go from 1 to 1 through positive numbers, such as (1, 2, 1), got {tuple(width)}")
     for name, value in counts.items():

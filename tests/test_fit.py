@@ -123,6 +123,8 @@ def test_cutoff_keywords(seed_curve):
         ({"width": (1,)}, "width must go from 1 to 1"),
         ({"width": (1, 0, 1)}, "width must go from 1 to 1"),
         ({"grid": 0}, "grid must be at least 1"),
+        ({"grid": 3.5}, "whole numbers, got 3.5"),
+        ({"width": (1, 2.5, 1)}, "whole numbers, got 2.5"),
         ({"k": 0}, "k must be at least 1"),
         ({"steps": 0, "width": (1, 2, 1)}, "steps must be at least 1"),
         ({"steps": 5}, "takes no steps"),
@@ -287,3 +289,12 @@ def test_ctrl_c_keeps_the_best_network_so_far(seed_curve):
     assert "interrupted" in str(result)
     assert result.energy_rmse < 1e-2
     assert len(result.history["train"]) < 60
+
+
+@pytest.mark.parametrize(
+    ("n", "message"), [(2, "2 points are too few"), (6, "training values cannot fix the 6 parameters")]
+)
+def test_too_few_points_are_refused(n, message):
+    r = np.linspace(1, 2, n)
+    with pytest.raises(ValueError, match=message):
+        fit(PairCurve(r, lj_energy(r)))
