@@ -411,3 +411,21 @@ def test_every_ase_format(images, suffix, tmp_path):
         assert sample.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
         np.testing.assert_allclose(sample.forces, atoms.get_forces(), atol=1e-7)
     assert len(list(Structures.read(path, index=":4"))) == 4
+
+
+def test_weights_of_structures_and_properties(images, result):
+    """Structures of weight 0 change nothing; a property of weight 0 is not fitted."""
+    wrong = [a.copy() for a in images[:20]]
+    for atoms in wrong:
+        atoms.positions += 0.01
+        atoms.info["weight"] = 0.0
+        atoms.calc = SinglePointCalculator(atoms, energy=1e3, forces=np.full((len(atoms), 3), 7.0))
+    with_wrong = fit(Structures([*images, *wrong]), cutoff=CUTOFFS, seed=0)
+    r = np.linspace(3.0, 6.0, 50)
+    for pair in result.potential.pairs:
+        np.testing.assert_allclose(with_wrong.potential.energy(r, pair), result.potential.energy(r, pair), atol=1e-9)
+    shifted = [a.copy() for a in images]
+    for new, old in zip(shifted, images, strict=True):
+        new.calc = SinglePointCalculator(new, energy=0.0, forces=old.get_forces())
+    forces_only = fit(Structures(shifted), cutoff=CUTOFFS, seed=0, weights=(0.0, 1.0, 0.0))
+    assert forces_only.force_rmse < 2e-4
