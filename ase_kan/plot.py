@@ -33,42 +33,39 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 def plot_fit(potential: PairPotential, curve: PairCurve, pair: Pair | None = None) -> Figure:
     """Energy with the training points, and below it the residual at fresh points and at the training points."""
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
     r = np.linspace(curve.r[0], curve.r[-1], 1000)
-    if curve.source is not None:
-        truth = curve.source(r)[0]
-        top.plot(r, truth, color=TRUTH_COLOR, lw=2.5, alpha=0.35, label="reference")
-        bottom.plot(r, potential.energy(r, pair) - truth, color=KAN_COLOR, lw=1)
-    top.plot(r, potential.energy(r, pair), color=KAN_COLOR, lw=1.2, label="KAN")
+    truth = curve.source(r)[0] if curve.source is not None else None
+    figure, top, bottom = _with_error(r, potential.energy(r, pair), truth, "eV")
     top.plot(curve.r, curve.energy, "o", ms=4, color=POINT_COLOR, label=f"{len(curve)} training points")
     bottom.plot(curve.r, potential.energy(curve.r, pair) - curve.energy, "o", ms=4, color=POINT_COLOR)
-    bottom.axhline(0, color="gray", lw=0.6)
     top.set(ylabel="energy (eV)", title="Fitted pair energy")
     top.legend()
-    bottom.set(xlabel="r (Å)", ylabel="KAN - reference (eV)")
-    bottom.ticklabel_format(axis="y", scilimits=(0, 0))
     return figure
 
 
 def plot_force(potential: PairPotential, curve: PairCurve, pair: Pair | None = None) -> Figure:
     """Force within the data and, below it, its error where the curve has a source of true forces."""
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
     r = np.linspace(curve.r[0], curve.r[-1], 1000)
-    force = potential.force(r, pair)
     truth = curve.source(r)[1] if curve.source is not None else None
-    if truth is not None:
-        top.plot(r, truth, color=TRUTH_COLOR, lw=2.5, alpha=0.35, label="reference")
-        bottom.plot(r, force - truth, color=KAN_COLOR, lw=1)
-    top.plot(r, force, color=KAN_COLOR, lw=1.2, label="KAN (autograd)")
+    figure, top, _ = _with_error(r, potential.force(r, pair), truth, "eV/Å")
     top.axhline(0, color="gray", lw=0.6)
-    bottom.axhline(0, color="gray", lw=0.6)
     top.set(ylabel="force -dE/dr (eV/Å)", title="Force: positive is repulsive")
     top.legend()
-    bottom.set(xlabel="r (Å)", ylabel="KAN - reference (eV/Å)")
-    bottom.ticklabel_format(axis="y", scilimits=(0, 0))
     return figure
+
+
+def _with_error(r: Array, values: Array, truth: Array | None, unit: str) -> tuple[Figure, Axes, Axes]:
+    """The KAN and the reference, and below them their difference."""
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
+    if truth is not None:
+        top.plot(r, truth, color=TRUTH_COLOR, lw=2.5, alpha=0.35, label="reference")
+        bottom.plot(r, values - truth, color=KAN_COLOR, lw=1)
+    top.plot(r, values, color=KAN_COLOR, lw=1.2, label="KAN")
+    bottom.axhline(0, color="gray", lw=0.6)
+    bottom.set(xlabel="r (Å)", ylabel=f"KAN - reference ({unit})")
+    bottom.ticklabel_format(axis="y", scilimits=(0, 0))
+    return figure, top, bottom
 
 
 def plot_range(
