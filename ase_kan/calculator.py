@@ -21,6 +21,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ase_kan.features import value_and_slope
+from ase_kan.guard import Extrapolation, Guard
 from ase_kan.neighbors import Array, Index, NeighborList
 from ase_kan.potential import KANPotential, Pair, PairPotential
 
@@ -37,6 +38,9 @@ class KANCalculator(Calculator):
         A fitted potential, the file of a saved one, or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
     skin : float, optional
         Verlet skin of the neighbor list, Angstrom; default a tenth of the cutoff.
+    on_extrapolation : "warn", "raise" or "ignore"
+        What to do when atoms are closer or farther than the data of the potential: warn once per episode (a run of
+        such calculations), raise `guard.ExtrapolationError` (a `ValueError`), or only keep count in `extrapolation`.
     atoms : Atoms, optional
         Attach the calculator to these atoms.
 
@@ -56,11 +60,13 @@ class KANCalculator(Calculator):
         potential: PairPotential | str | os.PathLike[str] | KAN,
         *,
         skin: float | None = None,
+        on_extrapolation: str = "warn",
         atoms: Atoms | None = None,
     ) -> None:
         self.potential = _as_potential(potential)
         cutoff = self.potential.cutoff
         self._neighbors = NeighborList(cutoff, 0.1 * cutoff if skin is None else skin)
+        self._guard = Guard(on_extrapolation)
         self._kinds: list[tuple[Pair | None, slice]] = []
         super().__init__(atoms=atoms)
 
@@ -68,6 +74,11 @@ class KANCalculator(Calculator):
     def skin(self) -> float:
         """Verlet skin, Angstrom."""
         return self._neighbors.skin
+
+    @property
+    def extrapolation(self) -> Extrapolation | None:
+        """The pairs outside the data in the last calculation; None before the first."""
+        return self._guard.last
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Refuse parameters: ASE's own `set` would keep any name without using it."""
@@ -128,10 +139,26 @@ class KANCalculator(Calculator):
             n = r.argmin()
             raise ValueError(f"atoms {i[n]} and {j[n]} are at the same place (r = 0): no force is defined")
         energy, slope = np.empty(len(r)), np.empty(len(r))
+        below, above = np.zeros((2, len(r)), dtype=bool)
         for pair, listed in self._kinds:
             part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
             if part.stop > part.start:
                 energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), r[part])
+                low, high = self.potential.domain(pair)
+                below[part] = r[part] < low
+                # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
+                above[part] = (r[part] > high) & (energy[part] != 0)
+        if not np.isfinite(energy).all():
+            n = r.argmin()
+            raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy overflows")
+        self._guard.check(
+            Extrapolation(
+                int(below.sum()),
+                int(above.sum()),
+                float(r.min(initial=np.inf)),
+                partial(np.concatenate, (i[below | above], j[below | above])),
+            )
+        )
         return i, j, vectors, energy, slope / r
 
     def _sum_over_atoms(

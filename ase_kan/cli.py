@@ -42,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--width", type=int, nargs="+", help="nodes per layer, e.g. 1 2 1 (default: 1 1)")
     fit.add_argument("--grid", type=int, help="grid intervals per edge")
     fit.add_argument("--feature", help="r, 1/r (default), 'log r', r^-3, r^-6; for curves also auto")
+    fit.add_argument("--core", choices=("power", "zbl", "none"), help="below the data (default: power; none: bare KAN)")
+    fit.add_argument("--tail", choices=("power", "none"), help="curves: beyond the data (default: power)")
     fit.add_argument("--seed", type=int, default=0)
     fit.add_argument("--elements", nargs="+", help="two symbols for a curve; all symbols of the structures")
     fit.add_argument("--validation", type=float, help="structures: part held out (default 0.1)")
@@ -53,10 +55,12 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="elements, domains, cutoffs, errors and data of a potential")
     inspect.add_argument("potential", type=Path)
+    inspect.add_argument("--extrapolation", action="store_true", help="what its KANs do outside their data")
     inspect.set_defaults(command=_inspect)
 
     plot = commands.add_parser("plot", help="figure of all pair energies and forces of a potential")
     plot.add_argument("potential", type=Path)
+    plot.add_argument("--extrapolation", action="store_true", help="the bare KAN outside its data instead")
     plot.add_argument("-o", "--output", type=Path, required=True)
     plot.set_defaults(command=_plot)
     return parser
@@ -76,6 +80,7 @@ def _fit(args: argparse.Namespace) -> None:
 
     names = ("cutoff", "onset", "width", "grid", "feature", "seed", "validation", "elements")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
     keys = {name: getattr(args, name) for name in ("energy_key", "forces_key", "stress_key") if getattr(args, name)}
     if args.data.suffix in (".csv", ".dat", ".txt"):
         unused = [name for name in ("validation", *keys) if name in given or name in keys]
@@ -83,6 +88,8 @@ def _fit(args: argparse.Namespace) -> None:
             raise ValueError(f"{', '.join(unused) or 'resume'} is for structures, and {args.data} is a curve")
         written = train.curve(args.data, args.output, given)
     else:
+        if "tail" in given:
+            raise ValueError("tail is for curves: structures reach to their cutoff")
         if "cutoff" not in given:
             raise ValueError("structures need a --cutoff, in Angstrom")
         written = train.structures(args.data, args.output, keys, given, args.resume)
@@ -92,15 +99,25 @@ def _fit(args: argparse.Namespace) -> None:
 def _inspect(args: argparse.Namespace) -> None:
     from ase_kan.potential import KANPotential
 
-    print(KANPotential.load(args.potential).describe())
+    potential = KANPotential.load(args.potential)
+    if not args.extrapolation:
+        print(potential.describe())
+        return
+    from ase_kan.extrapolation import analyze
+
+    for pair, found in analyze(potential).items():
+        print(f"{'every pair' if pair is None else '-'.join(pair)}:\n{found}")
 
 
 def _plot(args: argparse.Namespace) -> None:
-    from ase_kan.plot import plot_pairs, save
+    from ase_kan.plot import plot_extrapolation, plot_pairs, save
     from ase_kan.potential import KANPotential
 
     potential = KANPotential.load(args.potential)
-    save(plot_pairs(potential, potential.pairs), args.output)
+    if args.extrapolation and len(potential.pairs) > 1:
+        raise ValueError(f"the extrapolation is plotted for one pair, and {args.potential} has several: use Python")
+    figure = plot_extrapolation(potential) if args.extrapolation else plot_pairs(potential, potential.pairs)
+    save(figure, args.output)
     print(f"wrote {args.output}")
 
 

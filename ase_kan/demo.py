@@ -97,7 +97,8 @@ def run(output: Path, seed: int, console: Console) -> None:
     console.rule("1. Fit a KAN \\[1, 2, 1] to 50 Lennard-Jones energies")
     # A cutoff far outside the data, so that step 4 sees the KAN itself and not the cutoff.
     recipe: dict[str, Any] = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan"}
-    result = fit(curve, **recipe, seed=seed, cutoff=10.0, progress=True)
+    bare: dict[str, Any] = {"core": None, "tail": None, "cutoff": 10.0}
+    result = fit(curve, **recipe, **bare, seed=seed, progress=True)
     potential = result.potential
     potential.save(output / "potential.kan")
     console.print(str(result), highlight=False)
@@ -107,7 +108,7 @@ def run(output: Path, seed: int, console: Console) -> None:
     table = Table("system", "calculator", "shortest bond (A)", "energy (eV)", "BFGS steps")
     relaxed = {}
     for name, start in (("dimer", dimer(1.3)), ("LJ13", cluster(1.03, 0.03, seed))):
-        for label, calculator in (("KAN", KANCalculator(potential)), ("LennardJones", lj)):
+        for label, calculator in (("KAN", KANCalculator(potential, on_extrapolation="ignore")), ("LennardJones", lj)):
             atoms, steps = relax(start, calculator)
             relaxed[name, label] = atoms
             energy = atoms.get_potential_energy()
@@ -119,7 +120,9 @@ def run(output: Path, seed: int, console: Console) -> None:
     console.rule("3. Constant-energy molecular dynamics of the cluster")
     runs = {}
     table = Table("calculator", "drift (eV per atom)", "largest change (eV per atom)")
-    for label, calculator in _track([("KAN", KANCalculator(potential)), ("LennardJones", lj)], "MD", console):
+    for label, calculator in _track(
+        [("KAN", KANCalculator(potential, on_extrapolation="ignore")), ("LennardJones", lj)], "MD", console
+    ):
         runs[label] = time, energy = run_nve(relaxed["LJ13", label], calculator, 2000, timestep=0.5, kelvin=200)
         table.add_row(label, f"{drift(time, energy, 13):.1e}", f"{np.abs(energy - energy[0]).max() / 13:.1e}")
     console.print(table)
@@ -159,7 +162,9 @@ def _print_failures(potential: KANPotential, seed: int, console: Console) -> Non
     r_min = potential.domain()[0]
     for name, make in starts.items():
         ends = [
-            shortest_distance(relax(make(), KANCalculator(potential), fmax=1e-3, steps=200)[0])
+            shortest_distance(
+                relax(make(), KANCalculator(potential, on_extrapolation="ignore"), fmax=1e-3, steps=200)[0]
+            )
             for _ in _track(range(STARTS), f"relaxing: {name}", console)
         ]
         collapsed = sum(end < 0.9 * r_min for end in ends)

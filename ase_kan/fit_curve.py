@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from ase_kan import __version__, pykan
-from ase_kan.cutoff import Cutoff
 from ase_kan.data import Array, PairCurve
 from ase_kan.features import FEATURES, get_feature, value_and_slope
 from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
 from ase_kan.linear import BEYOND, Reduction, choose_grid, count_values, fit_linear
 from ase_kan.network import check_architecture
-from ase_kan.pair import Affine, PairFunction
+from ase_kan.pair import Affine, Ends, PairFunction
 from ase_kan.potential import KANPotential
 from ase_kan.result import FitResult, training_bar
 
@@ -43,6 +42,8 @@ def fit_curve(
     cutoff: float | None = None,
     onset: float | None = None,
     smooth: bool = True,
+    core: str | None = "power",
+    tail: str | None = "power",
     progress: bool = False,
 ) -> FitResult:
     """Fit a KAN pair potential to a curve.
@@ -71,12 +72,19 @@ def fit_curve(
         Most evaluations per Levenberg-Marquardt start (default 150), or LBFGS steps of pykan (default 20). The
         linear solve has none.
     cutoff : float, optional
-        Angstrom; default 1.5 times the largest distance in the data.
+        Angstrom; default 1.5 times the largest distance in the data, or where the tail has fallen to 1e-4 of the
+        deepest energy in the data if that is farther (but at most 5 times the largest distance). Dense systems run
+        faster with less.
     onset : float, optional
         Where switching to zero starts; default 0.9 of the cutoff.
     smooth : bool
         True switches between onset and cutoff; False subtracts the energy at the cutoff, as ASE's
         `LennardJones(rc=cutoff, smooth=False)` does.
+    core : str or None
+        What takes over below the data: ``"power"``, a repulsive power law that joins smoothly; ``"zbl"``, the ZBL
+        repulsion of the curve's two elements; None, nothing: the bare KAN (module `continuations`).
+    tail : str or None
+        What takes over beyond the data: ``"power"``, or None, the bare KAN.
     progress : bool
         Show a progress bar on stderr.
 
@@ -89,17 +97,23 @@ def fit_curve(
     ValueError
         If an argument makes no sense, or the curve has fewer data than the network has parameters.
 
+    Warns
+    -----
+    UserWarning
+        If the fitted energy is not repulsive at the shortest distance of the data (see `continuations.match_core`).
+
     Notes
     -----
     Global random states, the default dtype and the current directory are left as they were.
     """
     if optimizer not in ("least-squares", "pykan"):
         raise ValueError(f"unknown optimizer {optimizer!r}: choose 'least-squares' or 'pykan'")
-    rule = Cutoff.choose(float(curve.r[-1]), cutoff, onset, smooth)
+    ends = Ends(cutoff, onset, smooth, core, tail)
+    ends.rule(float(curve.r[-1]))  # refuses impossible ones before the work
     plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps)
     if feature != "auto":
-        return _fit(curve, plan, rule, progress)
-    trials = {name: _fit(curve, replace(plan, feature=name), rule, progress) for name in FEATURES}
+        return _fit(curve, plan, ends, progress)
+    trials = {name: _fit(curve, replace(plan, feature=name), ends, progress) for name in FEATURES}
     best = min(trials, key=lambda name: trials[name].energy_rmse)
     errors = {name: trial.energy_rmse for name, trial in trials.items()}
     trials[best].potential.info["feature_trials"] = errors
@@ -160,7 +174,7 @@ def _count_parameters(plan: _Plan, grid: int) -> int:
     return edges * (grid + plan.k + (0 if plan.linear else 1))
 
 
-def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResult:
+def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult:
     train, holdout = _split(curve, plan.seed)
     grid, beyond = plan.grid, 0
     if grid is None:
@@ -198,7 +212,9 @@ def _fit(curve: PairCurve, plan: _Plan, rule: Cutoff, progress: bool) -> FitResu
                     plan.width, grid, plan.k, taught(train, reduction), plan.seed, plan.steps, scaled
                 )
                 history = {"train": loss * e.scale}
-    function = PairFunction(network, (float(train.r[0]), float(train.r[-1])), rule, plan.feature, x, e)
+    domain = (float(train.r[0]), float(train.r[-1]))
+    function = PairFunction(network, domain, ends.rule(domain[1]), plan.feature, x, e)
+    function = ends.attach(function, curve.elements)
     errors = (*_errors(function, holdout), *_errors(function, train))
     history.setdefault("train", np.array([errors[2]]))
     history.setdefault("holdout", np.array([errors[0]]))

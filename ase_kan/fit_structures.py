@@ -11,6 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
@@ -25,7 +26,7 @@ from ase_kan.linear import FORCE_WEIGHT
 from ase_kan.neighbors import half_list
 from ase_kan.network import check_architecture
 from ase_kan.normal import PROPERTIES, Accumulator, Pair, RadialMesh
-from ase_kan.pair import Affine, PairFunction
+from ase_kan.pair import Affine, Ends, PairFunction
 from ase_kan.potential import KANPotential
 from ase_kan.result import FitResult, training_bar
 from ase_kan.structures import Sample, Structures
@@ -46,6 +47,7 @@ def fit_structures(
     *,
     cutoff: float | Mapping[Pair, float],
     onset: float | None = None,
+    core: str | None = "power",
     width: Sequence[int] = (1, 1),
     grid: int = 40,
     k: int = 5,
@@ -70,6 +72,8 @@ def fit_structures(
         Angstrom; for all pairs, or per unordered pair.
     onset : float, optional
         Where switching to zero starts, as a part of each cutoff: default 0.97 (the data say how to go to zero).
+    core : str or None
+        What takes over below the shortest distance of each pair: ``"power"``, ``"zbl"`` or None, as for curves.
     width, grid, k, feature, seed, steps
         As for curves, per pair; the grid spans the distances in the data, from the smallest to the cutoff.
     validation : float
@@ -107,6 +111,7 @@ def fit_structures(
     if resume and checkpoint is None:
         raise ValueError("resume needs the checkpoint file to go on from")
     get_feature(feature)
+    ends = Ends(core=core, tail=None)  # the data reach to the cutoff
     check_architecture(width, grid=grid, k=k, steps=steps)
     stream = iter(structures)
     first = list(islice(stream, PEEK))
@@ -137,6 +142,10 @@ def fit_structures(
     functions, energies, penalty = problem.solve(grid, k, feature)
     if len(width) > 2:
         functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
+    functions = {
+        pair: replace(ends, cutoff=f.cutoff.radius, onset=f.cutoff.onset).attach(f, pair)
+        for pair, f in functions.items()
+    }
     return _result(problem, functions, energies, penalty, counts, interrupted)
 
 

@@ -1,6 +1,6 @@
-"""phi(r) of one pair of elements: a KAN of a radial feature, cut off smoothly.
+"""phi(r) of one pair of elements: a KAN of a radial feature, continued outside its data, cut off smoothly.
 
-    phi(r) = C[e0 + e1 KAN((x(r) - x0) / x1)]
+    phi(r) = C[E(r)],    E(r) = e0 + e1 KAN((x(r) - x0) / x1) within the data, core(r) below, tail(r) beyond
 
 with the feature x(r), the affine maps (x0, x1) and (e0, e1) that bring the data to order one, and C the cutoff.
 """
@@ -12,11 +12,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from ase_kan.continuations import CORES, TAILS, Continuation, match_core, match_tail, tail_range
 from ase_kan.cutoff import Cutoff
-from ase_kan.features import get_feature
+from ase_kan.features import get_feature, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
+
+#: With a tail, the default cutoff is where it has fallen to this part of the deepest energy in the data ...
+TAIL_LEVEL = 1e-4
+#: ... but not beyond so many times the end of the data.
+FARTHEST = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class PairFunction(nn.Module):
         Key of `features.FEATURES`.
     x, e : Affine
         Feature and energy (eV) in terms of the network's input and output.
+    core, tail : Continuation, optional
+        What takes over below and beyond their joints (see `Ends`); None leaves the KAN alone.
     """
 
     def __init__(
@@ -51,6 +60,8 @@ class PairFunction(nn.Module):
         feature: str = "r",
         x: Affine = Affine(),
         e: Affine = Affine(),
+        core: Continuation | None = None,
+        tail: Continuation | None = None,
     ) -> None:
         super().__init__()
         if network.width[0] != 1 or network.width[-1] != 1:
@@ -65,16 +76,32 @@ class PairFunction(nn.Module):
         get_feature(feature)  # refuses unknown names
         self.x = x
         self.e = e
+        self.core = core
+        self.tail = tail
 
     def bare(self, r: Tensor) -> Tensor:
-        """The KAN alone, eV: no cutoff. Any shape."""
+        """The KAN alone, eV: no core, tail or cutoff. Any shape."""
         reduced = (get_feature(self.feature).of_r(r) - self.x.shift) / self.x.scale
         output: Tensor = self.network(reduced.reshape(-1, 1))
         return self.e.shift + self.e.scale * output.reshape(r.shape)
 
     def forward(self, r: Tensor) -> Tensor:
         """phi(r) in eV for distances in Angstrom, any shape."""
-        return self.cutoff.apply(self.bare, r)
+        return self.cutoff.apply(self.uncut, r)
+
+    def uncut(self, r: Tensor) -> Tensor:
+        """The KAN with its core and tail, eV: no cutoff. Any shape."""
+        low = None if self.core is None else self.core.joint
+        high = None if self.tail is None else self.tail.joint
+        if low is None and high is None:
+            return self.bare(r)
+        # Each piece sees distances of its own only, so that no gradient of another can be NaN.
+        energy = self.bare(r.clamp(low, high))
+        if self.core is not None:
+            energy = torch.where(r < self.core.joint, self.core(r.clamp(max=low)), energy)
+        if self.tail is not None:
+            energy = torch.where(r > self.tail.joint, self.tail(r.clamp(min=high)), energy)
+        return energy
 
     def header(self) -> dict[str, Any]:
         """All that is not an array, ready for JSON (floats survive JSON bit for bit)."""
@@ -85,6 +112,8 @@ class PairFunction(nn.Module):
             "feature": self.feature,
             "x": asdict(self.x),
             "e": asdict(self.e),
+            "core": None if self.core is None else asdict(self.core),
+            "tail": None if self.tail is None else asdict(self.tail),
         }
 
     @classmethod
@@ -102,4 +131,55 @@ class PairFunction(nn.Module):
             header["feature"],
             Affine(**header["x"]),
             Affine(**header["e"]),
+            # Files of format 1 have no continuations.
+            Continuation.restore(header.get("core")),
+            Continuation.restore(header.get("tail")),
+        )
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How a pair energy is to go on outside its data; the defaults are those of `fit`.
+
+    Parameters
+    ----------
+    cutoff, onset : float, optional
+        Angstrom. The default cutoff is 1.5 times the end of the data, or where the tail has fallen to 1e-4 of the
+        deepest energy in the data if that is farther, but not beyond 5 times. The default onset is 0.9 of it.
+    smooth : bool
+        See `Cutoff.choose`.
+    core : "power", "zbl" or None
+        Below the data (module `continuations`); None leaves the bare KAN.
+    tail : "power" or None
+        Beyond the data; None leaves the bare KAN, and so does a cutoff within the data.
+    """
+
+    cutoff: float | None = None
+    onset: float | None = None
+    smooth: bool = True
+    core: str | None = "power"
+    tail: str | None = "power"
+
+    def __post_init__(self) -> None:
+        for what, name, known in (("core", self.core, CORES), ("tail", self.tail, TAILS)):
+            if name is not None and name not in known:
+                raise ValueError(f"unknown {what} {name!r}: choose one of {', '.join(map(repr, known))} or None")
+
+    def rule(self, r_max: float) -> Cutoff:
+        """The cutoff without regard to the tail, for data that end at `r_max`."""
+        return Cutoff.choose(r_max, self.cutoff, self.onset, self.smooth)
+
+    def attach(self, function: PairFunction, elements: tuple[str, str] | None) -> PairFunction:
+        """The KAN of a function with these ends."""
+        low, high = function.domain
+        rule = self.rule(high)
+        core = match_core(self.core, function.bare, function.domain, elements) if self.core and low > 0 else None
+        tail = match_tail(function.bare, function.domain) if self.tail and rule.radius > high else None
+        if tail is not None and self.cutoff is None:
+            energies = value_and_slope(function.bare, np.linspace(low + 1e-3 * (high - low), high, 500))[0]
+            level = TAIL_LEVEL * float(np.abs(energies.min())) or 1e-300
+            radius = float(np.clip(tail_range(tail, level), rule.radius, FARTHEST * high))
+            rule = Cutoff.choose(high, radius, self.onset, self.smooth)
+        return PairFunction(
+            function.network, function.domain, rule, function.feature, function.x, function.e, core, tail
         )

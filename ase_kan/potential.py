@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ase_kan import __version__, storage
-from ase_kan.cutoff import Cutoff
 from ase_kan.features import value_and_slope
-from ase_kan.pair import PairFunction
+from ase_kan.pair import Ends, PairFunction
 
 if TYPE_CHECKING:
     from kan import KAN
@@ -151,11 +150,13 @@ class KANPotential(nn.Module):
         cutoff: float | None = None,
         onset: float | None = None,
         smooth: bool = True,
+        core: str | None = "power",
+        tail: str | None = "power",
         elements: Pair | None = None,
     ) -> KANPotential:
         """Take a trained pykan model of E(r) in eV and Angstrom, with one input and one output.
 
-        The domain is the grid of the model's input. Cutoff, onset and smooth: as for `fit`.
+        The domain is the grid of the model's input. Cutoff, onset, smooth, core and tail: as for `fit`.
         """
         from ase_kan.pykan import from_pykan
 
@@ -166,8 +167,9 @@ class KANPotential(nn.Module):
             raise ValueError(
                 f"the model's grid [{float(grid[k]):g}, {r_max:g}] has no positive distances: train it on r > 0"
             )
-        function = PairFunction(network, (r_min, r_max), Cutoff.choose(r_max, cutoff, onset, smooth))
-        return cls({elements: function}, info={"source": "pykan model"})
+        ends = Ends(cutoff, onset, smooth, core, tail)
+        function = PairFunction(network, (r_min, r_max), ends.rule(r_max))
+        return cls({elements: ends.attach(function, elements)}, info={"source": "pykan model"})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the potential to one file (safetensors, no pickle), atomically."""
@@ -208,6 +210,10 @@ class KANPotential(nn.Module):
                 f"{name}: data from {f.domain[0]:g} to {f.domain[1]:g} A, {kind} the cutoff {f.cutoff.radius:g} A, "
                 f"KAN {list(f.network.width)} of {f.feature}, grid {f.network[0].n_cells}, k = {f.network[0].k}"
             )
+            lines += [
+                f"{name}, {where} the data: {'the bare KAN' if part is None else part.describe()}"
+                for where, part in (("below", f.core), ("beyond", f.tail))
+            ]
         lines += [f"E0 of {symbol}: {energy:.6f} eV" for symbol, energy in sorted(self.reference_energies.items())]
         lines += [f"{key}: {_plain(value)}" for key, value in self.info.items()]
         return "\n".join(lines)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ase_kan.files import replacing
 
-FORMAT_VERSION = 1
+#: 2: continuations outside the data. Files of format 1 are read.
+FORMAT_VERSION = 2
 
 
 def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -67,7 +68,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
         raise ValueError(
             f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
         )
-    if version != FORMAT_VERSION or digest != _digest(text, tensors):
+    if version not in (1, FORMAT_VERSION) or digest != _digest(text, tensors):
         raise damaged
     header: dict[str, Any] = json.loads(text)
     return header, tensors

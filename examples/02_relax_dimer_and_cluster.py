@@ -11,7 +11,7 @@ from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.plot import save
 
 lj = LennardJones(epsilon=0.25, sigma=1.0, rc=30.0)
-curve = PairCurve.from_calculator(lj, ("Ar", "Ar"), r_min=0.95, r_max=2.3, n=60, seed=2)
+curve = PairCurve.from_calculator(lj, ("Ar", "Ar"), r_min=0.9, r_max=2.5, n=60, seed=2)
 kan = KANCalculator(fit(curve).potential)
 
 cluster = Icosahedron("Ar", noshells=2, latticeconstant=1.6)

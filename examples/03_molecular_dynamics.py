@@ -9,7 +9,7 @@ from ase.md.verlet import VelocityVerlet
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.plot import plot_md_energy, save
 
-curve = PairCurve.from_function(lambda r: r**-12.0 - r**-6.0, r_min=0.95, r_max=2.5, n=60, seed=1)
+curve = PairCurve.from_function(lambda r: r**-12.0 - r**-6.0, r_min=0.95, r_max=2.6, n=60, seed=1)
 potential = fit(curve, cutoff=2.5, onset=2.0).potential
 
 atoms = bulk("Ar", "fcc", a=1.55, cubic=True) * (3, 3, 3)

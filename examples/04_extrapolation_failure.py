@@ -1,30 +1,65 @@
-"""A bare KAN outside its data: atoms that come closer than the data fall in."""
+"""Outside its data a bare KAN fails: the failure, the explanation and the cure, one figure each."""
 
 import numpy as np
 from ase import Atoms
 from ase.optimize import BFGS
+from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.plot import plot_range, save
+from ase_kan.extrapolation import analyze
+from ase_kan.plot import plot_extrapolation, plot_range, save
 
 
 def lennard_jones(r):
     return r**-12.0 - r**-6.0
 
 
+def relaxed_dimer(potential, start):
+    # Outside the data on purpose: no warnings.
+    atoms = Atoms("Ar2", [[0, 0, 0], [start, 0, 0]], calculator=KANCalculator(potential, on_extrapolation="ignore"))
+    BFGS(atoms, logfile=None).run(fmax=1e-4, steps=300)
+    return atoms.get_distance(0, 1)
+
+
 curve = PairCurve.from_function(lennard_jones, r_min=0.95, r_max=2.0, n=50, seed=5)
 # The recipe of 2024: pykan's own training on r itself.
-result = fit(curve, width=(1, 2, 1), grid=3, k=3, feature="r", optimizer="pykan", seed=5, cutoff=10.0)
-potential = result.potential
-r_min, r_max = potential.domain()
+recipe = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan", "seed": 5, "cutoff": 10.0}
+
+print("1. The failure: a bare KAN")
+bare = fit(curve, **recipe, core=None, tail=None).potential
+r_min, r_max = bare.domain()
 print(f"the data cover {r_min:.3f} to {r_max:.3f} A")
+save(plot_range(bare, lennard_jones), "04_extrapolation_failure.png")
 
+print("\n2. The explanation, computed from its parameters")
+print(analyze(bare)[None])
+save(plot_extrapolation(bare, lennard_jones), "04_extrapolation_explanation.png")
+
+print("\n3. The cure: the same KAN with a core and a tail, and the exact fit with them")
+potentials = {
+    "bare KAN": bare,
+    "same KAN, core and tail": fit(curve, **recipe).potential,
+    "exact fit, core and tail": fit(curve, cutoff=10.0).potential,
+}
+print(potentials["exact fit, core and tail"].describe(), "\n")
+print(f"{'r (A)':>8s} {'Lennard-Jones':>14s}", *(f"{name:>26s}" for name in potentials))
 for r in (0.3, 0.5, 0.7, 0.9, 1.1225, 3.0, 5.0):
-    print(f"r = {r:6.4f} A   KAN {potential.energy(r):9.4f} eV   Lennard-Jones {lennard_jones(r):12.4f} eV")
+    print(f"{r:8.4f} {lennard_jones(r):14.5g}", *(f"{float(p.energy(r)):26.5g}" for p in potentials.values()))
 
-for start in np.linspace(0.3, 1.9, 9):
-    atoms = Atoms("Ar2", [[0, 0, 0], [start, 0, 0]], calculator=KANCalculator(potential))
-    BFGS(atoms, logfile=None).run(fmax=1e-4, steps=200)
-    end = atoms.get_distance(0, 1)
-    print(f"dimer from {start:.2f} A relaxes to {end:.3f} A   {'collapsed' if end < 0.9 * r_min else ''}")
-save(plot_range(potential, lennard_jones), "04_extrapolation_failure.png")
+figure = Figure(figsize=(9, 3.8), layout="constrained")
+left, right = figure.subplots(1, 2)
+r = np.linspace(0.3, 5, 1000)
+left.semilogy(r, np.abs(lennard_jones(r)), color="gray", lw=4, alpha=0.4, label="Lennard-Jones")
+starts = np.linspace(0.3, 1.9, 17)
+for (name, potential), color in zip(potentials.items(), ("tab:red", "tab:blue", "tab:green"), strict=True):
+    left.semilogy(r, np.abs(potential.energy(r)), color=color, lw=1.2, label=name)
+    ends = [relaxed_dimer(potential, start) for start in starts]
+    right.plot(starts, ends, "o-", color=color, ms=4, lw=0.6, label=name)
+    print(f"{name}: {sum(abs(end - 1.1225) > 0.1 for end in ends)} of {len(starts)} dimers end in the wrong place")
+left.axvspan(r_min, r_max, color="#dfe9f3", zorder=0)
+right.axvspan(r_min, r_max, color="#dfe9f3", zorder=0)
+left.set(xlabel="r (Å)", ylabel="|energy| (eV)", title="Energy; shaded: the data")
+right.axhline(2 ** (1 / 6), color="gray", lw=0.6)
+right.set(xlabel="start of the dimer (Å)", ylabel="end of the relaxation (Å)", title="Relaxed dimers")
+left.legend(fontsize=8)
+save(figure, "04_extrapolation_cure.png")

@@ -11,7 +11,7 @@ from ase_kan.plot import save
 CUTOFF = 2.5
 # The curve to fit is the one without a cutoff; both calculators then shift it to zero at the same distance.
 whole = LennardJones(epsilon=0.25, sigma=1.0, rc=30.0)
-curve = PairCurve.from_calculator(whole, ("Ar", "Ar"), r_min=0.95, r_max=2.6, n=60, seed=1)
+curve = PairCurve.from_calculator(whole, ("Ar", "Ar"), r_min=0.9, r_max=2.7, n=60, seed=1)
 kan = KANCalculator(fit(curve, cutoff=CUTOFF, smooth=False).potential)
 lj = LennardJones(epsilon=0.25, sigma=1.0, rc=CUTOFF)
 

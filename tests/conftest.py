@@ -13,8 +13,8 @@ import pytest
 
 from ase_kan import KANPotential, PairCurve, fit
 
-#: The seed's own recipe.
-SEED_CASE = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan"}
+#: The seed's own recipe: a bare KAN.
+SEED_CASE = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan", "core": None, "tail": None}
 
 
 def lj_energy(r):

@@ -108,8 +108,11 @@ def test_plain_arrays_hold_points_out():
 
 
 def test_cutoff_keywords(seed_curve):
-    potential = fit(seed_curve).potential
-    assert potential.cutoff == pytest.approx(1.5 * seed_curve.r[-1])
+    assert fit(seed_curve, tail=None).potential.cutoff == pytest.approx(1.5 * seed_curve.r[-1])
+    # With a tail: where it is 1e-4 of the well depth, for r^-6 of depth 1/4 at (0.25e-4)^(-1/6).
+    assert fit(seed_curve).potential.cutoff == pytest.approx(0.25e-4 ** (-1 / 6), rel=0.01)
+    far = PairCurve.from_function(lj_energy, r_min=0.9, r_max=6.0, n=200)
+    assert fit(far).potential.cutoff == pytest.approx(1.5 * far.r[-1])
     assert fit(seed_curve, cutoff=4.0, onset=3.0).potential.function().cutoff.onset == 3.0
     assert fit(seed_curve, cutoff=4.0, smooth=False).potential.function().cutoff.onset is None
     with pytest.raises(ValueError, match="has no onset"):
@@ -132,6 +135,9 @@ def test_cutoff_keywords(seed_curve):
         ({"optimizer": "adam"}, "unknown optimizer"),
         ({"width": (1, 5, 1)}, "50 training values cannot fix the 110 parameters"),
         ({"cutoff": -1.0}, "cutoff must be a positive"),
+        ({"core": "soft"}, "unknown core 'soft'"),
+        ({"tail": "zbl"}, "unknown tail 'zbl'"),
+        ({"core": "zbl"}, "needs the two elements"),
     ],
 )
 def test_bad_arguments_are_refused(seed_curve, keywords, message):

@@ -36,7 +36,9 @@ def test_examples_run_and_save_their_figure(script, tmp_path):
     done = run(script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
-    assert (tmp_path / f"{script.stem}.png").stat().st_size > 10_000
+    figures = sorted(tmp_path.glob("*.png"))
+    assert tmp_path / f"{script.stem}.png" in figures
+    assert min(figure.stat().st_size for figure in figures) > 10_000
 
 
 def test_demo(tmp_path):
@@ -67,9 +69,33 @@ def test_fit_inspect_and_plot_a_curve(tmp_path):
     told = run("-m", "ase_kan.cli", "inspect", "lj.kan", cwd=tmp_path).stdout
     for words in ("elements: Ar", "Ar-Ar: data from 0.95 to 2.13 A", "ase_kan: 0.1.0", "energy_rmse", "feature: 1/r"):
         assert words in told
-    done = run("-m", "ase_kan.cli", "plot", "lj.kan", "-o", "pairs.png", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "pairs.png").stat().st_size > 10_000
+    told = run("-m", "ase_kan.cli", "inspect", "lj.kan", "--extrapolation", cwd=tmp_path).stdout
+    for words in (
+        "Ar-Ar:",
+        "short range, bare KAN: atoms closer than",
+        "expect collapse",
+        "E -> ",
+        "in this potential: +",
+    ):
+        assert words in told
+    for name, flags in (("pairs.png", ()), ("extrapolation.png", ("--extrapolation",))):
+        done = run("-m", "ase_kan.cli", "plot", "lj.kan", "-o", name, *flags, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name).stat().st_size > 10_000
+
+
+def test_core_and_tail_from_the_command_line(tmp_path):
+    from ase_kan import KANPotential
+
+    rows = [f"{x},{x**-12 - x**-6}" for x in (0.95 + 0.02 * n for n in range(60))]
+    (tmp_path / "lj.csv").write_text("r,E\n" + "\n".join(rows))
+    command = ("-m", "ase_kan.cli", "fit", "lj.csv", "-o", "lj.kan", "--core", "none", "--tail", "none")
+    assert run(*command, cwd=tmp_path).returncode == 0
+    function = KANPotential.load(tmp_path / "lj.kan").function()
+    assert function.core is None
+    assert function.tail is None
+    assert run(*command[:-4], "--core", "zbl", "--elements", "Ar", "Ar", cwd=tmp_path).returncode == 0
+    assert KANPotential.load(tmp_path / "lj.kan").function().core.charges == (18, 18)
 
 
 def test_fit_structures_from_the_command_line(tmp_path):
