@@ -1,32 +1,31 @@
 """An ASE calculator for any pair potential.
 
-With D the vector from atom i to (the image of) atom j, r = |D| and phi' = dphi/dr by autograd:
-
-    E = sum_i E0_i + sum_{i<j} phi(r)     F_j = -phi' D / r = -F_i     stress = (1/V) sum_{i<j} phi' D (x) D / r
-
-Energies and stresses per atom give each atom of a pair one half, as ASE's `LennardJones` does.
+ASE's base class copies the atoms, compares every array with a tolerance and copies the results on each call, which
+costs more than the forces of a small system. Here the engine remembers what it was given, exactly; what ASE promises
+(fresh results after every change, arrays that are the caller's own) stays.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
-from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.features import value_and_slope
+from ase_kan.engines import AutogradEngine, CompiledEngine, Engine, compiled_available
 from ase_kan.guard import Extrapolation, Guard
-from ase_kan.neighbors import Array, Index, NeighborList
-from ase_kan.potential import KANPotential, Pair, PairPotential
+from ase_kan.potential import KANPotential, PairPotential
+from ase_kan.splines import SplinePotential, compile_potential
 
 if TYPE_CHECKING:
     from kan import KAN
+
+ENGINES = ("auto", "compiled", "autograd")
+PER_ATOM = ("energies", "stresses")
 
 
 class KANCalculator(Calculator):
@@ -36,8 +35,14 @@ class KANCalculator(Calculator):
     ----------
     potential : PairPotential, path or pykan model
         A fitted potential, the file of a saved one, or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
+    engine : "auto", "compiled" or "autograd"
+        ``"compiled"`` tabulates the potential once, on first use, with a certified error (`KANPotential.compile`; a
+        compiled potential is taken as it is). ``"autograd"`` evaluates the potential itself. ``"auto"`` is compiled
+        where that is possible, and says so once where it is not.
     skin : float, optional
-        Verlet skin of the neighbor list, Angstrom; default a tenth of the cutoff.
+        Verlet skin of the neighbor list, Angstrom; default a tenth of the cutoff, compiled a sixth.
+    threads : int, optional
+        Of the compiled engine; default 1 below 20,000 atoms, above as many as the process may use.
     on_extrapolation : "warn", "raise" or "ignore"
         What to do when atoms are closer or farther than the data of the potential: warn once per episode (a run of
         such calculations), raise `guard.ExtrapolationError` (a `ValueError`), or only keep count in `extrapolation`.
@@ -59,26 +64,49 @@ class KANCalculator(Calculator):
         self,
         potential: PairPotential | str | os.PathLike[str] | KAN,
         *,
+        engine: str = "auto",
         skin: float | None = None,
+        threads: int | None = None,
         on_extrapolation: str = "warn",
         atoms: Atoms | None = None,
     ) -> None:
+        if engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+        if skin is not None and not (np.isfinite(skin) and skin >= 0):
+            raise ValueError(f"skin must be zero or a positive distance, got {skin}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
         self.potential = _as_potential(potential)
-        cutoff = self.potential.cutoff
-        self._neighbors = NeighborList(cutoff, 0.1 * cutoff if skin is None else skin)
+        self._wanted = engine, skin, threads
+        self._engine: Engine | None = None
         self._guard = Guard(on_extrapolation)
-        self._kinds: list[tuple[Pair | None, slice]] = []
+        self._template: Atoms | None = None
+        self._lone_atoms = np.zeros(0)
         super().__init__(atoms=atoms)
+
+    @property
+    def engine(self) -> str:
+        """The engine in use: "compiled" or "autograd"."""
+        return "compiled" if isinstance(self._ready(), CompiledEngine) else "autograd"
 
     @property
     def skin(self) -> float:
         """Verlet skin, Angstrom."""
-        return self._neighbors.skin
+        return self._ready().skin
 
     @property
     def extrapolation(self) -> Extrapolation | None:
         """The pairs outside the data in the last calculation; None before the first."""
         return self._guard.last
+
+    @property
+    def atoms(self) -> Atoms | None:
+        """A copy of the atoms of the last calculation, as ASE's base class keeps one."""
+        return self._template
+
+    @atoms.setter
+    def atoms(self, atoms: Atoms | None) -> None:
+        self._template = atoms
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Refuse parameters: ASE's own `set` would keep any name without using it."""
@@ -86,107 +114,83 @@ class KANCalculator(Calculator):
             raise TypeError(f"KANCalculator has no parameter {', '.join(kwargs)} to set: make a new calculator")
         return {}
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """What is different from the atoms of the last calculation; exact, whatever `tol`."""
+        return list(all_changes) if self._engine is None else self._engine.changes(atoms)
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        if name not in self.implemented_properties:
+            raise PropertyNotImplementedError(f"{name} property not implemented")
+        if atoms is None:
+            atoms = self._template
+            assert atoms is not None, "no atoms were given, and none calculated before"
+        elif self._engine is None or self._engine.changes(atoms):
+            self.results = {}
+        if name not in self.results:
+            if not allow_calculation:
+                return None
+            self.calculate(atoms, [name])
+            if name not in self.results:
+                raise PropertyNotImplementedError(f"{name} needs a cell with three vectors")
+        value = self.results[name]
+        return value.copy() if isinstance(value, np.ndarray) else value
+
     def calculate(
         self,
         atoms: Atoms | None = None,
         properties: Sequence[str] | None = None,
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        super().calculate(atoms, properties or self.implemented_properties, system_changes)
-        atoms = self.atoms
+        """Energy, forces and stress; per atom if `properties` (None: all) ask for it."""
+        atoms = self._template if atoms is None else atoms
         assert atoms is not None
-        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-            bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
-            where = f"atom {bad[0]} is at {atoms.positions[bad[0]].tolist()}" if len(bad) else "the cell has NaN or inf"
-            raise ValueError(f"positions and cell must be finite: {where}")
-        self._update_pairs(atoms)
-        i, j, vectors, energy, slope = self._pair_terms(atoms.positions)
-        self.results = self._sum_over_atoms(atoms, i, j, vectors, energy, slope)
+        engine = self._ready()
+        same_structure = self._template is not None and "numbers" not in (changes := engine.changes(atoms))
+        if not same_structure:
+            references = self.potential.reference_energies
+            self._lone_atoms = np.array([references.get(s, 0.0) for s in atoms.symbols]) if references else np.zeros(0)
+        per_atom = properties is None or any(name in properties for name in PER_ATOM)
+        self.results = {}
+        found = engine.evaluate(atoms, per_atom)
+        self._guard.check(found.extrapolation)
+        if self._template is None or not same_structure or "cell" in changes or "pbc" in changes:
+            self._template = atoms.copy()
+        else:
+            self._template.positions[:] = atoms.positions
+        energy = found.energy + float(self._lone_atoms.sum())
+        results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": found.forces}
+        if found.energies is not None:
+            results["energies"] = found.energies + self._lone_atoms if len(self._lone_atoms) else found.energies
+        # No volume, no stress: as ASE.
+        volume = abs(float(np.linalg.det(atoms.cell.array))) if atoms.cell.array.any() else 0.0
+        if volume > 0:
+            results["stress"] = -found.virial / volume
+            if found.virials is not None:
+                results["stresses"] = -found.virials / volume
+        self.results = results
 
-    def _update_pairs(self, atoms: Atoms) -> None:
-        """Bring the neighbor list up to date, sorted by the kind of pair."""
-        neighbors, potential = self._neighbors, self.potential
-        if not neighbors.update(atoms.positions, atoms.cell.array, atoms.pbc, atoms.numbers):
-            return
-        if not potential.elements:
-            self._kinds = [(None, slice(0, len(neighbors.i)))]
-            return
-        symbols = np.array(atoms.get_chemical_symbols())
-        species, numbers = np.unique(symbols, return_inverse=True)
-        unknown = [s for s in species if s not in potential.elements]
-        if unknown:
-            neighbors.forget()
-            known = ", ".join(potential.elements)
-            raise ValueError(f"the potential does not know {', '.join(unknown)}: it was fitted for {known}")
-        low, high = np.sort([numbers[neighbors.i], numbers[neighbors.j]], axis=0)
-        kind = low * len(species) + high
-        neighbors.reorder(np.argsort(kind, kind="stable"))
-        bounds = np.searchsorted(np.sort(kind), np.arange(len(species) ** 2 + 1))
-        self._kinds = [
-            ((str(species[n // len(species)]), str(species[n % len(species)])), slice(start, stop))
-            for n, (start, stop) in enumerate(pairwise(bounds))
-            if stop > start
-        ]
+    def _ready(self) -> Engine:
+        if self._engine is None:
+            self._engine = _make_engine(self.potential, *self._wanted)
+        return self._engine
 
-    def _pair_terms(self, positions: Array) -> tuple[Index, Index, Array, Array, Array]:
-        """i, j, D, phi and phi' / r of the pairs within the cutoff."""
-        neighbors = self._neighbors
-        vectors = positions[neighbors.j] - positions[neighbors.i] + neighbors.shifts
-        r = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        near = np.flatnonzero(r < self.potential.cutoff)
-        i, j, vectors, r = neighbors.i[near], neighbors.j[near], vectors[near], r[near]
-        if len(r) and r.min() == 0.0:
-            n = r.argmin()
-            raise ValueError(f"atoms {i[n]} and {j[n]} are at the same place (r = 0): no force is defined")
-        energy, slope = np.empty(len(r)), np.empty(len(r))
-        below, above = np.zeros((2, len(r)), dtype=bool)
-        for pair, listed in self._kinds:
-            part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
-            if part.stop > part.start:
-                energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), r[part])
-                low, high = self.potential.domain(pair)
-                below[part] = r[part] < low
-                # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
-                above[part] = (r[part] > high) & (energy[part] != 0)
-        if not np.isfinite(energy).all():
-            n = r.argmin()
-            raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy overflows")
-        self._guard.check(
-            Extrapolation(
-                int(below.sum()),
-                int(above.sum()),
-                float(r.min(initial=np.inf)),
-                partial(np.concatenate, (i[below | above], j[below | above])),
-            )
+
+def _make_engine(potential: PairPotential, wanted: str, skin: float | None, threads: int | None) -> Engine:
+    if wanted == "autograd":
+        return AutogradEngine(potential, skin)
+    if wanted == "auto" and not compiled_available():
+        warnings.warn(
+            "ase_kan was installed without its compiled engine: using autograd, which is slower", stacklevel=2
         )
-        return i, j, vectors, energy, slope / r
-
-    def _sum_over_atoms(
-        self, atoms: Atoms, i: Index, j: Index, vectors: Array, energy: Array, slope_over_r: Array
-    ) -> dict[str, Any]:
-        n = len(atoms)
-
-        def per_atom(weights: Array, sign: float) -> Array:
-            """sum_j of a pair quantity, with `sign` for the second atom of each pair."""
-            return np.bincount(i, weights, n) + sign * np.bincount(j, weights, n)
-
-        pair_force = slope_over_r[:, None] * vectors
-        forces = np.stack([per_atom(pair_force[:, x], -1.0) for x in range(3)], axis=1)
-        energies = per_atom(energy / 2, 1.0)
-        references = self.potential.reference_energies
-        if references:
-            energies += [references.get(symbol, 0.0) for symbol in atoms.symbols]
-        total = float(energies.sum())
-        results: dict[str, Any] = {"energy": total, "free_energy": total, "energies": energies, "forces": forces}
-        if atoms.cell.rank == 3:  # no volume, no stress: as ASE
-            virials = np.empty((n, 3, 3))
-            for x in range(3):
-                for y in range(x + 1):
-                    virials[:, x, y] = virials[:, y, x] = per_atom(pair_force[:, x] * vectors[:, y] / 2, 1.0)
-            stresses = full_3x3_to_voigt_6_stress(virials / atoms.get_volume())
-            results["stresses"] = stresses
-            results["stress"] = stresses.sum(axis=0)
-        return results
+        return AutogradEngine(potential, skin)
+    try:
+        splines = potential if isinstance(potential, SplinePotential) else compile_potential(potential)
+    except ValueError as error:
+        if wanted == "compiled":
+            raise
+        warnings.warn(f"the potential cannot be compiled ({error}): using autograd, which is slower", stacklevel=2)
+        return AutogradEngine(potential, skin)
+    return CompiledEngine(splines, skin, threads)
 
 
 def _as_potential(potential: Any) -> PairPotential:

@@ -67,6 +67,23 @@ class NeighborList:
         self._built_for = None
 
 
+def periodic_box(cell: Array, pbc: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """The cell with zeros, and with orthogonal unit vectors, for the vectors that are not periodic.
+
+    Raises
+    ------
+    ValueError
+        If the cell vectors along the periodic directions are zero or linearly dependent.
+    """
+    periodic = np.where(pbc[:, None], cell, 0.0)
+    directions = cell[pbc] / np.maximum(np.linalg.norm(cell[pbc], axis=1), 1e-300)[:, None]
+    if np.linalg.matrix_rank(directions, tol=1e-10) < pbc.sum():
+        raise ValueError(
+            f"periodic cell vectors must be linearly independent, got cell {cell.tolist()} with pbc {pbc.tolist()}"
+        )
+    return periodic, complete_cell(periodic)
+
+
 def half_list(positions: Array, cell: Array, pbc: NDArray[np.bool_], cutoff: float) -> tuple[Index, Index, Array]:
     """Every pair within `cutoff` once: i, j and the translation of j.
 
@@ -75,14 +92,7 @@ def half_list(positions: Array, cell: Array, pbc: NDArray[np.bool_], cutoff: flo
     ValueError
         If the cell vectors along the periodic directions are zero or linearly dependent.
     """
-    # Only periodic vectors matter; the others are replaced by unit vectors orthogonal to them.
-    periodic = np.where(pbc[:, None], cell, 0.0)
-    directions = cell[pbc] / np.maximum(np.linalg.norm(cell[pbc], axis=1), 1e-300)[:, None]
-    if np.linalg.matrix_rank(directions, tol=1e-10) < pbc.sum():
-        raise ValueError(
-            f"periodic cell vectors must be linearly independent, got cell {cell.tolist()} with pbc {pbc.tolist()}"
-        )
-    box = complete_cell(periodic)
+    periodic, box = periodic_box(cell, pbc)
     if len(positions) == 0:
         empty = np.empty(0, dtype=np.int64)
         return empty, empty, np.empty((0, 3))

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from ase_kan.continuations import CORES, TAILS, Continuation, match_core, match_tail, tail_range
 from ase_kan.cutoff import Cutoff
-from ase_kan.features import get_feature, value_and_slope
+from ase_kan.features import Array, get_feature, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
 
+#: Distances at which `PairFunction.rough_knots` looks for crossings, and the most that it reports.
+CROSSING_SEARCH, MOST_CROSSINGS = 1000, 60
 #: With a tail, the default cutoff is where it has fallen to this part of the deepest energy in the data ...
 TAIL_LEVEL = 1e-4
 #: ... but not beyond so many times the end of the data.
@@ -102,6 +104,42 @@ class PairFunction(nn.Module):
         if self.tail is not None:
             energy = torch.where(r > self.tail.joint, self.tail(r.clamp(min=high)), energy)
         return energy
+
+    def rough_knots(self) -> set[float]:
+        """Distances where the KAN has at most three continuous derivatives: its edges' knots, for k up to 4.
+
+        An input of a deeper layer crosses a knot where some distance makes it so: found by bisection.
+        """
+        low = self.core.joint if self.core is not None else 0.2 * self.domain[0]
+        high = min(self.tail.joint if self.tail is not None else np.inf, self.cutoff.radius)
+        r = np.geomspace(max(low, 0.01 * high), high, CROSSING_SEARCH)
+        found: set[float] = set()
+        for depth, layer in enumerate(self.network):
+            if layer.k > 4:
+                continue
+            side = self._inputs(r, depth)[..., None] >= layer.grid.numpy()
+            at, i, m = np.nonzero(side[1:] != side[:-1])
+            left, right = r[at], r[at + 1]
+            for _ in range(50):
+                middle = (left + right) / 2
+                here = self._inputs(middle, depth)[np.arange(len(middle)), i] >= layer.grid.numpy()[i, m]
+                stays = here == side[at, i, m]
+                left, right = np.where(stays, middle, left), np.where(stays, right, middle)
+            found |= {float(x) for x in (left + right) / 2}
+        distinct = sorted(found)
+        apart = [b for a, b in zip([0.0, *distinct], distinct, strict=False) if b - a > 1e-6 * b]
+        # So many knots cost more in the map of a table than they save in rows.
+        return set(apart) if len(apart) <= MOST_CROSSINGS else set()
+
+    def _inputs(self, r: Array, depth: int) -> Array:
+        """Inputs of a layer at distances r, shape (r, in)."""
+        with torch.no_grad():
+            x = (get_feature(self.feature).of_r(torch.from_numpy(r)) - self.x.shift) / self.x.scale
+            x = x[:, None]
+            for layer in list(self.network)[:depth]:
+                x = layer(x)
+        values: Array = x.numpy()
+        return values
 
     def header(self) -> dict[str, Any]:
         """All that is not an array, ready for JSON (floats survive JSON bit for bit)."""

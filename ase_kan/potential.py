@@ -21,6 +21,8 @@ from ase_kan.pair import Ends, PairFunction
 if TYPE_CHECKING:
     from kan import KAN
 
+    from ase_kan.splines import SplinePotential
+
 Array = NDArray[np.float64]
 Pair = tuple[str, str]
 
@@ -34,6 +36,10 @@ class PairPotential(Protocol):
         """Chemical symbols it knows; empty if it serves every element."""
 
     @property
+    def pairs(self) -> tuple[Pair | None, ...]:
+        """The pairs it knows, each in alphabetical order; ``(None,)`` if one function serves every pair."""
+
+    @property
     def cutoff(self) -> float:
         """Largest distance at which any pair interacts."""
 
@@ -43,6 +49,9 @@ class PairPotential(Protocol):
 
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         """Smallest and largest distance that the data of a pair covered."""
+
+    def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
+        """Distances, ascending, where phi is less smooth than elsewhere; the last is the pair's own cutoff."""
 
     def __call__(self, r: Tensor, pair: Pair | None = None) -> Tensor:
         """phi(r), differentiable, for a float64 tensor of any shape."""
@@ -76,7 +85,7 @@ class KANPotential(nn.Module):
         super().__init__()
         if not pairs or (None in pairs and len(pairs) > 1):
             raise ValueError("give one function per pair of elements, or a single one for all of them under None")
-        self._keys = tuple(None if pair is None else _sorted(pair) for pair in pairs)
+        self._keys = tuple(None if pair is None else sorted_pair(pair) for pair in pairs)
         self.functions = nn.ModuleList(pairs.values())
         self.reference_energies: Mapping[str, float] = dict(reference_energies or {})
         self.info = dict(info or {})
@@ -108,8 +117,8 @@ class KANPotential(nn.Module):
                     f"this potential has several pairs, {self._names()}: say which, e.g. pair={self._keys[0]}"
                 )
             index = 0
-        elif _sorted(pair) in self._keys:
-            index = self._keys.index(_sorted(pair))
+        elif sorted_pair(pair) in self._keys:
+            index = self._keys.index(sorted_pair(pair))
         else:
             raise ValueError(f"the potential has no pair {'-'.join(pair)}; it was fitted for {self._names()}")
         function = self.functions[index]
@@ -118,6 +127,11 @@ class KANPotential(nn.Module):
 
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         return self.function(pair).domain
+
+    def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
+        f = self.function(pair)
+        joints = {end.joint for end in (f.core, f.tail) if end is not None} | {f.cutoff.onset or 0.0}
+        return (*sorted(r for r in joints | f.rough_knots() if 0 < r < f.cutoff.radius), f.cutoff.radius)
 
     def forward(self, r: Tensor, pair: Pair | None = None) -> Tensor:
         result: Tensor = self.function(pair)(r)
@@ -170,6 +184,13 @@ class KANPotential(nn.Module):
         ends = Ends(cutoff, onset, smooth, core, tail)
         function = PairFunction(network, (r_min, r_max), ends.rule(r_max))
         return cls({elements: ends.attach(function, elements)}, info={"source": "pykan model"})
+
+    # torch.nn.Module has a method of this name, which compiles the module's forward: the same idea.
+    def compile(self, tol: float | None = None) -> SplinePotential:  # type: ignore[override]
+        """The same potential as tables with a certified error (see `splines.compile_potential`)."""
+        from ase_kan.splines import DEFAULT_TOLERANCE, compile_potential
+
+        return compile_potential(self, DEFAULT_TOLERANCE if tol is None else tol)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the potential to one file (safetensors, no pickle), atomically."""
@@ -225,7 +246,8 @@ class KANPotential(nn.Module):
         return ", ".join("every pair" if pair is None else "-".join(pair) for pair in self._keys)
 
 
-def _sorted(pair: Pair) -> Pair:
+def sorted_pair(pair: Pair) -> Pair:
+    """The pair in alphabetical order; `ValueError` if it is no pair."""
     if isinstance(pair, str) or len(pair) != 2:
         raise ValueError(f"a pair is two chemical symbols such as ('Ne', 'Ar'), got {pair!r}")
     first, second = sorted(pair)

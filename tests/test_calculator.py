@@ -261,8 +261,8 @@ def test_skin_saves_rebuilds_and_changes_nothing(potential):
         without.positions = with_skin.positions
         assert with_skin.get_potential_energy() == pytest.approx(without.get_potential_energy(), abs=1e-12)
         np.testing.assert_allclose(with_skin.get_forces(), without.get_forces(), atol=1e-12)
-    assert without.calc._neighbors.builds == 30
-    assert with_skin.calc._neighbors.builds < 8
+    assert without.calc._engine.builds == 30
+    assert with_skin.calc._engine.builds < 8
 
 
 def test_input_atoms_and_returned_arrays_are_safe(potential):

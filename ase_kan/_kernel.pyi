@@ -1,0 +1,39 @@
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+class Kernel:
+    def __init__(
+        self, n_elements: int, table_of: Sequence[int], cutoff: float, skin: float, instructions: str = "best"
+    ) -> None: ...
+    def add_table(
+        self,
+        cutoff: float,
+        low: float,
+        high: float,
+        start: float,
+        slope: float,
+        at: Sequence[float],
+        change: Sequence[float],
+        rows: ArrayLike,
+    ) -> None: ...
+    def changes(self, positions: ArrayLike, numbers: ArrayLike, cell: ArrayLike, pbc: ArrayLike) -> int: ...
+    def set_structure(
+        self,
+        numbers: ArrayLike,
+        cell: ArrayLike,
+        pbc: ArrayLike,
+        element: ArrayLike,
+        box: ArrayLike,
+        inverse: ArrayLike,
+        threads: int,
+    ) -> None: ...
+    def forget(self) -> None: ...
+    def compute(
+        self, positions: ArrayLike, per_atom: bool
+    ) -> tuple[Any, Any, NDArray[Any], int, int, float, bool, Any, Any]: ...
+    @property
+    def builds(self) -> int: ...
+    @property
+    def instructions(self) -> str: ...
