@@ -19,7 +19,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase_kan.engines import AutogradEngine, CompiledEngine, Engine, compiled_available
 from ase_kan.guard import Extrapolation, Guard
 from ase_kan.potential import KANPotential, PairPotential
-from ase_kan.splines import SplinePotential, compile_potential
+from ase_kan.splines import SplinePotential, compile_once
 
 if TYPE_CHECKING:
     from kan import KAN
@@ -184,7 +184,7 @@ def _make_engine(potential: PairPotential, wanted: str, skin: float | None, thre
         )
         return AutogradEngine(potential, skin)
     try:
-        splines = potential if isinstance(potential, SplinePotential) else compile_potential(potential)
+        splines = potential if isinstance(potential, SplinePotential) else compile_once(potential)
     except ValueError as error:
         if wanted == "compiled":
             raise

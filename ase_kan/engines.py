@@ -21,7 +21,7 @@ from ase import Atoms
 from ase_kan.features import value_and_slope
 from ase_kan.guard import Extrapolation
 from ase_kan.neighbors import Array, Index, NeighborList, half_list, periodic_box
-from ase_kan.potential import Pair, PairPotential
+from ase_kan.potential import Pair, PairPotential, sorted_pair
 from ase_kan.splines import SplinePotential
 
 try:
@@ -275,6 +275,11 @@ class CompiledEngine:
         table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
         kernel = _kernel.Kernel(max(n, 1), table_of.ravel().tolist(), self.potential.cutoff, self.skin)
         for pair in pairs:
+            if pair is not None and not {None, sorted_pair(pair)} & set(self.potential.pairs):
+                # All of it is closer than the table goes: should such a pair meet, the reference says what is missing.
+                reach = self.potential.cutoff
+                kernel.add_table(reach, 0.0, reach, 2 * reach**2, 0.0, [], [], np.zeros((1, 8)))
+                continue
             s = self.potential.spline(pair)
             kernel.add_table(s.cutoff, *s.domain, s.start, s.slope, list(s.at), list(s.change), s.rows)
         return kernel

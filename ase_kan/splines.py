@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ FIRST_ROWS, MOST_ROWS = 16, 1 << 16
 PROBES = (0.06, 0.19, 0.32, 0.5, 0.71, 0.83, 0.95)
 SAFETY = 2.0
 DEFAULT_TOLERANCE = 1e-8
+#: Distances at which `compile_once` compares a potential with what it compiled before.
+FINGERPRINT = 97
+_COMPILED: WeakKeyDictionary[PairPotential, tuple[bytes, dict[Pair | None, Spline]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +182,22 @@ def compile_potential(potential: PairPotential, tol: float = DEFAULT_TOLERANCE) 
     if not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")
     return SplinePotential(potential, tol, {pair: _compile_pair(potential, pair, tol) for pair in potential.pairs})
+
+
+def compile_once(potential: PairPotential) -> SplinePotential:
+    """`compile_potential` for calculators: the tables of the last call if the potential is still the same."""
+    probes = []
+    for pair in potential.pairs:
+        cutoff = potential.breakpoints(pair)[-1]
+        r = np.linspace(max(INNER * potential.domain(pair)[0], 0.02 * cutoff), cutoff, FINGERPRINT)
+        probes.append(potential.energy(r, pair).tobytes())
+    fingerprint = b"".join(probes)
+    known = _COMPILED.get(potential)
+    if known is None or known[0] != fingerprint:
+        splines = compile_potential(potential)
+        # Only what makes the tables is kept: the value must not hold on to its own key.
+        _COMPILED[potential] = known = (fingerprint, splines.splines)
+    return SplinePotential(potential, DEFAULT_TOLERANCE, known[1])
 
 
 def _compile_pair(potential: PairPotential, pair: Pair | None, tol: float) -> Spline:

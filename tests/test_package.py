@@ -20,7 +20,8 @@ def test_import_is_cheap(tmp_path):
     """Nothing heavy is imported: what `import ase_kan` costs beyond `import ase` is its own few lines."""
     code = "import sys, ase; before = set(sys.modules); import ase_kan; print(*(set(sys.modules) - before))"
     new = run("-c", code, cwd=tmp_path).stdout.split()
-    assert [name for name in new if not name.startswith("ase_kan")] == []
+    # importlib.util and its parts are the finder of an editable install.
+    assert [name for name in new if name.split(".")[0] not in ("ase_kan", "importlib")] == []
 
 
 def test_public_names():
