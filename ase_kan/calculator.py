@@ -18,6 +18,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 
 from ase_kan.engines import AutogradEngine, CompiledEngine, Engine, compiled_available
 from ase_kan.guard import Extrapolation, Guard
+from ase_kan.neighbors import Array
 from ase_kan.potential import KANPotential, PairPotential
 from ase_kan.splines import SplinePotential, compile_once
 
@@ -40,7 +41,7 @@ class KANCalculator(Calculator):
         compiled potential is taken as it is). ``"autograd"`` evaluates the potential itself. ``"auto"`` is compiled
         where that is possible, and says so once where it is not.
     skin : float, optional
-        Verlet skin of the neighbor list, Angstrom; default a tenth of the cutoff, compiled a sixth.
+        Verlet skin of the neighbor list, Angstrom; default a tenth of the cutoff, compiled about a quarter.
     threads : int, optional
         Of the compiled engine; default 1 below 20,000 atoms, above as many as the process may use.
     on_extrapolation : "warn", "raise" or "ignore"
@@ -80,8 +81,8 @@ class KANCalculator(Calculator):
         self._wanted = engine, skin, threads
         self._engine: Engine | None = None
         self._guard = Guard(on_extrapolation)
-        self._template: Atoms | None = None
-        self._lone_atoms = np.zeros(0)
+        self._lone_atoms: Array | None = None
+        self._volume = 0.0
         super().__init__(atoms=atoms)
 
     @property
@@ -101,12 +102,12 @@ class KANCalculator(Calculator):
 
     @property
     def atoms(self) -> Atoms | None:
-        """A copy of the atoms of the last calculation, as ASE's base class keeps one."""
-        return self._template
+        """A copy of the atoms of the last calculation: elements, positions, cell and pbc."""
+        return None if self._engine is None else self._engine.last()
 
     @atoms.setter
-    def atoms(self, atoms: Atoms | None) -> None:
-        self._template = atoms
+    def atoms(self, atoms: None) -> None:
+        pass  # ASE's base class starts with None
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Refuse parameters: ASE's own `set` would keep any name without using it."""
@@ -122,14 +123,14 @@ class KANCalculator(Calculator):
         if name not in self.implemented_properties:
             raise PropertyNotImplementedError(f"{name} property not implemented")
         if atoms is None:
-            atoms = self._template
-            assert atoms is not None, "no atoms were given, and none calculated before"
-        elif self._engine is None or self._engine.changes(atoms):
+            atoms = self._last_atoms()
+        changes = self._ready().changes(atoms)
+        if changes:
             self.results = {}
         if name not in self.results:
             if not allow_calculation:
                 return None
-            self.calculate(atoms, [name])
+            self._calculate(atoms, name in PER_ATOM, changes)
             if name not in self.results:
                 raise PropertyNotImplementedError(f"{name} needs a cell with three vectors")
         value = self.results[name]
@@ -142,32 +143,36 @@ class KANCalculator(Calculator):
         system_changes: Sequence[str] = all_changes,
     ) -> None:
         """Energy, forces and stress; per atom if `properties` (None: all) ask for it."""
-        atoms = self._template if atoms is None else atoms
-        assert atoms is not None
-        engine = self._ready()
-        same_structure = self._template is not None and "numbers" not in (changes := engine.changes(atoms))
-        if not same_structure:
-            references = self.potential.reference_energies
-            self._lone_atoms = np.array([references.get(s, 0.0) for s in atoms.symbols]) if references else np.zeros(0)
+        atoms = self._last_atoms() if atoms is None else atoms
         per_atom = properties is None or any(name in properties for name in PER_ATOM)
+        self._calculate(atoms, per_atom, self._ready().changes(atoms))
+
+    def _calculate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> None:
         self.results = {}
-        found = engine.evaluate(atoms, per_atom)
+        found = self._ready().evaluate(atoms, per_atom, changes)
         self._guard.check(found.extrapolation)
-        if self._template is None or not same_structure or "cell" in changes or "pbc" in changes:
-            self._template = atoms.copy()
-        else:
-            self._template.positions[:] = atoms.positions
-        energy = found.energy + float(self._lone_atoms.sum())
+        if changes and changes != ["positions"]:
+            references = self.potential.reference_energies
+            self._lone_atoms = np.array([references.get(s, 0.0) for s in atoms.symbols]) if references else None
+            self._volume = abs(float(np.linalg.det(atoms.cell.array)))
+        energy, energies = found.energy, found.energies
+        if self._lone_atoms is not None:
+            energy += float(self._lone_atoms.sum())
+            energies = None if energies is None else energies + self._lone_atoms
         results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": found.forces}
-        if found.energies is not None:
-            results["energies"] = found.energies + self._lone_atoms if len(self._lone_atoms) else found.energies
-        # No volume, no stress: as ASE.
-        volume = abs(float(np.linalg.det(atoms.cell.array))) if atoms.cell.array.any() else 0.0
-        if volume > 0:
-            results["stress"] = -found.virial / volume
+        if energies is not None:
+            results["energies"] = energies
+        if self._volume > 0:  # no volume, no stress: as ASE
+            results["stress"] = found.virial / -self._volume
             if found.virials is not None:
-                results["stresses"] = -found.virials / volume
+                results["stresses"] = found.virials / -self._volume
         self.results = results
+
+    def _last_atoms(self) -> Atoms:
+        atoms = self.atoms
+        if atoms is None:
+            raise ValueError("no atoms were given, and none calculated before")
+        return atoms
 
     def _ready(self) -> Engine:
         if self._engine is None:

@@ -10,10 +10,10 @@ Energies and stresses per atom give each atom of a pair one half, as ASE's `Lenn
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from ase import Atoms
@@ -30,14 +30,13 @@ except ImportError:  # installed without a compiler
     _kernel = None  # type: ignore[assignment]
 
 #: Verlet skins as a part of the cutoff; those of the compiled engine are wider, its pairs are cheaper to skip.
-AUTOGRAD_SKIN, COMPILED_SKIN = 0.1, 0.16
+AUTOGRAD_SKIN, COMPILED_SKIN = 0.1, 0.24
 #: Below this number of atoms a second thread costs more than it gives.
 THREADED_ATOMS = 20_000
 CHANGES = ("positions", "numbers", "cell", "pbc")
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """What an engine found: eV and Angstrom. The virial is sum F (x) D over pairs, Voigt order."""
 
     energy: float
@@ -61,8 +60,11 @@ class Engine(Protocol):
     def changes(self, atoms: Atoms) -> list[str]:
         """What is different from the atoms of the last evaluation, in ASE's words."""
 
-    def evaluate(self, atoms: Atoms, per_atom: bool) -> Evaluation:
-        """Energy, forces and virial without lone-atom energies; per atom as well on request."""
+    def last(self) -> Atoms | None:
+        """A copy of the atoms of the last evaluation."""
+
+    def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
+        """Energy, forces and virial without lone-atom energies, per atom as well on request; after `changes(atoms)`."""
 
 
 def compiled_available() -> bool:
@@ -90,6 +92,13 @@ def _known_symbols(atoms: Atoms, potential: PairPotential) -> tuple[list[str], I
     return [str(s) for s in symbols], numbers
 
 
+def _atoms(structure: tuple[Array, Index, Array, Any] | None) -> Atoms | None:
+    if structure is None:
+        return None
+    positions, numbers, cell, pbc = structure
+    return Atoms(numbers, positions, cell=cell, pbc=pbc)
+
+
 class AutogradEngine:
     """Any potential by its own torch function: the reference."""
 
@@ -114,7 +123,10 @@ class AutogradEngine:
         now = (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
         return [w for w, a, b in zip(CHANGES, now, self._last, strict=True) if not np.array_equal(a, b)]
 
-    def evaluate(self, atoms: Atoms, per_atom: bool) -> Evaluation:
+    def last(self) -> Atoms | None:
+        return _atoms(self._last)
+
+    def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
         self._last = None
         positions_must_be_finite(atoms)
         self._update_pairs(atoms)
@@ -218,15 +230,20 @@ class CompiledEngine:
     def changes(self, atoms: Atoms) -> list[str]:
         if self._kernel is None:
             return list(CHANGES)
-        bits = self._kernel.changes(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
-        return [name for n, name in enumerate(CHANGES) if bits >> n & 1] if bits else []
+        arrays = atoms.arrays
+        bits = self._kernel.changes(arrays["positions"], arrays["numbers"], atoms.cell.array, atoms.pbc)
+        if bits < 2:
+            return ["positions"] if bits else []
+        return [name for n, name in enumerate(CHANGES) if bits >> n & 1]
 
-    def evaluate(self, atoms: Atoms, per_atom: bool) -> Evaluation:
+    def last(self) -> Atoms | None:
+        return _atoms(self._kernel.last() if self._kernel else None)
+
+    def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
+        find: Callable[[], Index]
         kernel = self._kernel
-        bits = 15 if kernel is None else kernel.changes(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
-        if bits & 14:
+        if kernel is None or (changes and changes != ["positions"]):
             kernel = self._take_structure(atoms)
-        assert kernel is not None
         energy, forces, virial, below, above, shortest, inner, energies, virials = kernel.compute(
             atoms.positions, per_atom
         )
@@ -235,12 +252,14 @@ class CompiledEngine:
             if forces is None:
                 kernel.forget()
             try:
-                return self._reference.evaluate(atoms, per_atom)
+                return self._reference.evaluate(atoms, per_atom, changes)
             except ValueError:
                 kernel.forget()
                 raise
-        positions = atoms.positions.copy() if below or above else atoms.positions
-        find = partial(_outside, positions, atoms.numbers, atoms.cell.array.copy(), atoms.pbc.copy(), self.potential)
+        find = _nobody
+        if below or above:
+            structure = atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy(), atoms.pbc.copy()
+            find = partial(_outside, *structure, self.potential)
         return Evaluation(energy, forces, virial, Extrapolation(below, above, shortest, find), energies, virials)
 
     def _take_structure(self, atoms: Atoms) -> _kernel.Kernel:
@@ -291,6 +310,10 @@ def choose_threads(wanted: int | None, n_atoms: int) -> int:
         return 1
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(available, available if wanted is None else wanted))
+
+
+def _nobody() -> Index:
+    return np.empty(0, dtype=np.int64)
 
 
 def _outside(positions: Array, numbers: Index, cell: Array, pbc: Any, potential: PairPotential) -> Index:

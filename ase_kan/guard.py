@@ -49,7 +49,7 @@ class Extrapolation:
     @cached_property
     def atoms(self) -> Index:
         """Indices of the atoms of those pairs, ascending."""
-        return np.unique(self.find()) if self.pairs else np.empty(0, dtype=np.int64)
+        return np.unique(self.find())
 
     def __str__(self) -> str:
         if not self.pairs:

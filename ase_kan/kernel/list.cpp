@@ -33,6 +33,8 @@ double gap(double low, double high, double other_low, double other_high) {
     return std::max(0.0, std::max(other_low - high, low - other_high));
 }
 
+constexpr std::size_t BLOCK = 1024;  // half clusters
+
 struct Columns {
     double low[2], inverse[2];
     int n[2];
@@ -83,28 +85,26 @@ std::vector<double> translations(const double* box, const double* inverse, const
 
 void build_list(System& s, const double* positions, const std::uint8_t* element, std::size_t n, const double* box,
                 const double* inverse, const bool* periodic, double reach, int threads) {
-    // 1. Wrap along the periodic vectors.
-    std::vector<double> wrapped(3 * n), wrap(3 * n);
+    // 1. Wrap along the periodic vectors; again wherever it is needed, which costs less than to keep it.
+    std::int32_t turns[3];
+    const auto wrapped = [&](std::size_t i) {
+        const double* p = positions + 3 * i;
+        for (int d = 0; d < 3; ++d)
+            turns[d] = !periodic[d] ? 0 : static_cast<std::int32_t>(std::floor(
+                p[0] * inverse[d] + p[1] * inverse[3 + d] + p[2] * inverse[6 + d]));
+        return Wrapped(p, turns, box);
+    };
     Box all;
     all.clear();
-    for (std::size_t i = 0; i < n; ++i) {
-        const double* p = positions + 3 * i;
-        double turns[3];
-        for (int d = 0; d < 3; ++d)
-            turns[d] = periodic[d] ? std::floor(p[0] * inverse[d] + p[1] * inverse[3 + d] + p[2] * inverse[6 + d]) : 0;
-        for (int d = 0; d < 3; ++d) {
-            wrap[3 * i + d] = turns[0] * box[d] + turns[1] * box[3 + d] + turns[2] * box[6 + d];
-            wrapped[3 * i + d] = p[d] - wrap[3 * i + d];
-        }
-        all.add(&wrapped[3 * i]);
-    }
+    for (std::size_t i = 0; i < n; ++i) all.add(wrapped(i).at);
 
     // 2. Sort into columns, by z within a column.
     Columns columns = choose_columns(all, n, reach);
     const std::size_t n_columns = static_cast<std::size_t>(columns.n[0]) * columns.n[1];
     std::vector<std::int32_t> column(n), start(n_columns + 1, 0), order(n);
     for (std::size_t i = 0; i < n; ++i) {
-        column[i] = columns.index(0, wrapped[3 * i]) * columns.n[1] + columns.index(1, wrapped[3 * i + 1]);
+        const Wrapped p = wrapped(i);
+        column[i] = columns.index(0, p.at[0]) * columns.n[1] + columns.index(1, p.at[1]);
         ++start[column[i] + 1];
     }
     std::partial_sum(start.begin(), start.end(), start.begin());
@@ -116,7 +116,7 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
     std::vector<std::pair<double, std::int32_t>> keys;
     for (std::size_t c = 0; c < n_columns; ++c) {
         keys.clear();
-        for (std::int32_t k = start[c]; k < start[c + 1]; ++k) keys.emplace_back(wrapped[3 * order[k] + 2], order[k]);
+        for (std::int32_t k = start[c]; k < start[c + 1]; ++k) keys.emplace_back(wrapped(order[k]).at[2], order[k]);
         std::sort(keys.begin(), keys.end());
         for (std::size_t k = 0; k < keys.size(); ++k) order[start[c] + k] = keys[k].second;
         columns.first[c + 1] = columns.first[c] + (start[c + 1] - start[c] + LANES - 1) / LANES;
@@ -129,8 +129,8 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
     s.atom.assign(lanes, -1);
     s.element.assign(lanes, NO_ELEMENT);
     s.element_mask.assign(s.n_clusters * s.n_elements, 0);
-    s.x.assign(lanes, 0.0), s.y.assign(lanes, 0.0), s.z.assign(lanes, 0.0);
-    s.wrap.assign(3 * lanes, 0.0), s.built.assign(3 * lanes, 0.0);
+    s.x.assign(lanes, FAR), s.y.assign(lanes, FAR), s.z.assign(lanes, FAR);
+    s.turns.assign(3 * lanes, 0), s.built.assign(3 * lanes, 0.0), s.pruned.assign(3 * lanes, 0.0f);
     std::vector<Box> whole(s.n_clusters), half(2 * s.n_clusters);
     for (auto& b : whole) b.clear();
     for (auto& b : half) b.clear();
@@ -141,24 +141,25 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
             s.atom[lane] = static_cast<std::int32_t>(i);
             s.element[lane] = element[i];
             s.element_mask[lane / LANES * s.n_elements + element[i]] |= 1u << (lane % LANES);
+            const Wrapped p = wrapped(i);
             for (int d = 0; d < 3; ++d) {
-                s.wrap[3 * lane + d] = wrap[3 * i + d];
+                s.turns[3 * lane + d] = turns[d];
                 s.built[3 * lane + d] = positions[3 * i + d];
             }
-            s.x[lane] = wrapped[3 * i], s.y[lane] = wrapped[3 * i + 1], s.z[lane] = wrapped[3 * i + 2];
-            whole[lane / LANES].add(&wrapped[3 * i]);
-            half[lane / HALF].add(&wrapped[3 * i]);
+            s.x[lane] = p.at[0], s.y[lane] = p.at[1], s.z[lane] = p.at[2];
+            whole[lane / LANES].add(p.at);
+            half[lane / HALF].add(p.at);
         }
     }
 
-    // 4. Search. Blocks of consecutive half clusters, a thread each.
+    // 4. Search. Blocks of consecutive half clusters, so small that what a vector reserves in vain is little.
     s.shifts = translations(box, inverse, periodic, reach);
     const std::size_t n_shifts = s.shifts.size() / 3, n_half = 2 * s.n_clusters;
-    const std::size_t n_blocks = std::max<std::size_t>(1, std::min<std::size_t>(8 * threads, n_half));
-    s.blocks.assign(n_blocks, Block{});
+    const std::size_t n_blocks = std::max<std::size_t>(n_half / BLOCK, std::min<std::size_t>(8 * threads, n_half));
+    s.blocks.resize(n_blocks);
     const double reach2 = reach * reach;
-    auto search = [&](std::size_t number) {
-        Block& block = s.blocks[number];
+    auto search = [&](std::size_t number, List& list) {
+        list.clear();
         for (std::size_t i = number * n_half / n_blocks; i < (number + 1) * n_half / n_blocks; ++i) {
             if (half[i].low[0] > half[i].high[0]) continue;  // no atoms
             for (std::size_t shift = 0; shift < n_shifts; ++shift) {
@@ -170,7 +171,7 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
                     apart += g * g;
                 }
                 if (apart >= reach2) continue;
-                const auto begin = static_cast<std::uint32_t>(block.j.size());
+                const auto begin = static_cast<std::uint32_t>(list.j.size());
                 const int x0 = columns.index(0, b.low[0] - reach), x1 = columns.index(0, b.high[0] + reach);
                 const int y0 = columns.index(1, b.low[1] - reach), y1 = columns.index(1, b.high[1] + reach);
                 for (int cx = x0; cx <= x1; ++cx)
@@ -186,19 +187,21 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
                                 const double g = gap(b.low[d], b.high[d], whole[j].low[d], whole[j].high[d]);
                                 distance2 += g * g;
                             }
-                            if (distance2 < reach2) block.j.push_back(j);
+                            if (distance2 < reach2) list.j.push_back(j);
                         }
                     }
-                const auto end = static_cast<std::uint32_t>(block.j.size());
+                const auto end = static_cast<std::uint32_t>(list.j.size());
                 if (end > begin)
-                    block.entries.push_back({static_cast<std::int32_t>(i), static_cast<std::int32_t>(shift), begin, end});
+                    list.entries.push_back({static_cast<std::int32_t>(i), static_cast<std::int32_t>(shift), begin, end});
             }
         }
+        s.blocks[number].all = list;  // a copy, of just its size or into the memory of the last one
     };
     std::vector<std::thread> workers;
     for (int t = 0; t < threads; ++t) {
         auto work = [&, t] {
-            for (std::size_t number = t; number < n_blocks; number += threads) search(number);
+            List list;
+            for (std::size_t number = t; number < n_blocks; number += threads) search(number, list);
         };
         if (t + 1 < threads)
             workers.emplace_back(work);

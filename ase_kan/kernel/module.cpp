@@ -27,6 +27,11 @@ using Numbers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::d
 using Elements = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<const bool, nb::shape<3>, nb::c_contig, nb::device::cpu>;
 
+// The inner skin as a part of the skin.
+constexpr double INNER_SKIN = 0.3;
+// Displacements since the list was pruned are known to single precision.
+constexpr double ROUNDING = 1e-6;
+
 kan::PairKernel choose_kernel(const std::string& wanted, std::string& chosen) {
     struct Choice {
         const char* name;
@@ -36,10 +41,10 @@ kan::PairKernel choose_kernel(const std::string& wanted, std::string& chosen) {
     const Choice choices[] = {
 #if defined(KAN_X86)
         {"avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"), kan::avx512::pairs},
-        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kan::avx2::pairs},
+                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"), kan::avx512::kernel},
+        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kan::avx2::kernel},
 #endif
-        {"baseline", true, kan::baseline::pairs},
+        {"baseline", true, kan::baseline::kernel},
     };
     for (const Choice& choice : choices)
         if (choice.available && (wanted == "best" || wanted == choice.name)) {
@@ -49,7 +54,7 @@ kan::PairKernel choose_kernel(const std::string& wanted, std::string& chosen) {
     throw nb::value_error(("this machine has no instruction set " + wanted).c_str());
 }
 
-// A NumPy array that owns its memory.
+// A NumPy array of zeros that owns its memory.
 template <class T> nb::object array(std::size_t rows, std::size_t columns, T** data) {
     *data = new T[std::max<std::size_t>(rows * columns, 1)]();
     nb::capsule owner(*data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
@@ -67,7 +72,7 @@ void on_threads(int threads, const std::function<void(int)>& work) {
 class Kernel {
   public:
     Kernel(int n_elements, std::vector<int> table_of, double cutoff, double skin, const std::string& instructions)
-        : reach_(cutoff + skin), half_skin2_(skin * skin / 4) {
+        : reach_(cutoff + skin), inner_reach_((cutoff + INNER_SKIN * skin) * (1 + ROUNDING)), half_skin2_(skin * skin / 4) {
         system_.n_elements = n_elements;
         system_.table_of = std::move(table_of);
         kernel_ = choose_kernel(instructions, name_);
@@ -129,8 +134,8 @@ class Kernel {
         std::int64_t bad = -1;
         {
             nb::gil_scoped_release release;
-            last_.assign(positions.data(), positions.data() + positions.size());
-            if (n > 0) bad = run(per_atom, forces, energies, virials, virial, total);
+            last_.resize(positions.size());
+            if (n > 0) bad = run(positions.data(), per_atom, forces, energies, virials, virial, total);
         }
         if (bad >= 0) {
             last_.clear();
@@ -143,36 +148,69 @@ class Kernel {
                               std::sqrt(total.shortest2), total.inner, energies_out, virials_out);
     }
 
+    // (positions, numbers, cell, pbc) of the last calculation, or None.
+    nb::object last() const {
+        if (last_.size() != 3 * numbers_.size()) return nb::none();
+        double *positions, *cell;
+        std::int64_t* numbers;
+        bool* pbc;
+        nb::object out[] = {array(numbers_.size(), 3, &positions), array(numbers_.size(), 1, &numbers),
+                            array(3, 3, &cell), array(3, 1, &pbc)};
+        std::copy(last_.begin(), last_.end(), positions);
+        std::copy(numbers_.begin(), numbers_.end(), numbers);
+        std::copy(cell_, cell_ + 9, cell);
+        std::copy(pbc_, pbc_ + 3, pbc);
+        return nb::make_tuple(out[0], out[1], out[2], out[3]);
+    }
+
     std::size_t builds() const { return builds_; }
     const std::string& instructions() const { return name_; }
 
   private:
-    // Bring the lanes' positions up to date. Gives the largest squared displacement since the list was built; NaN or
-    // infinite if a position is not finite.
-    double gather() {
+    // Largest squared displacements; infinite if a position is not finite.
+    struct Moved {
+        double since_built = std::numeric_limits<double>::infinity(), since_pruned = since_built;
+    };
+
+    // Bring the positions of some lanes up to date.
+    Moved gather(const double* positions, std::size_t first, std::size_t end) {
         kan::System& s = system_;
-        const std::size_t lanes = s.n_clusters * kan::LANES;
-        double largest = 0.0, poison = 0.0;
-        for (std::size_t k = 0; k < lanes; ++k) {
+        double since_built = 0.0, since_pruned = 0.0, poison = 0.0;
+        for (std::size_t k = first; k < end; ++k) {
             const std::int32_t i = s.atom[k];
             if (i < 0) continue;
-            const double *p = &last_[3 * static_cast<std::size_t>(i)], *b = &s.built[3 * k], *w = &s.wrap[3 * k];
+            const double *p = &positions[3 * static_cast<std::size_t>(i)], *b = &s.built[3 * k];
             const double dx = p[0] - b[0], dy = p[1] - b[1], dz = p[2] - b[2];
             const double d2 = dx * dx + dy * dy + dz * dz;
-            largest = std::max(largest, d2);
+            since_built = std::max(since_built, d2);
             poison += d2;  // max() would drop a NaN
-            s.x[k] = p[0] - w[0], s.y[k] = p[1] - w[1], s.z[k] = p[2] - w[2];
+            const kan::Wrapped now(p, &s.turns[3 * k], box_);
+            s.x[k] = now.at[0], s.y[k] = now.at[1], s.z[k] = now.at[2];
+            const float* q = &s.pruned[3 * k];
+            const double ex = dx - q[0], ey = dy - q[1], ez = dz - q[2];
+            since_pruned = std::max(since_pruned, ex * ex + ey * ey + ez * ez);
         }
-        return std::isfinite(poison) ? largest : poison;
+        return {std::isfinite(poison) ? since_built : std::numeric_limits<double>::infinity(), since_pruned};
     }
 
     // Gives the number of an atom whose position is not finite, or -1.
-    std::int64_t run(bool per_atom, double* forces, double* energies, double* virials, double* virial,
+    std::int64_t run(const double* positions, bool per_atom, double* forces, double* energies, double* virials, double* virial,
                      kan::Sums& total) {
         kan::System& s = system_;
         const std::size_t n = last_.size() / 3;
-        const double moved = listed_ ? gather() : std::numeric_limits<double>::infinity();
-        if (!(moved <= half_skin2_)) {
+        // The share of each thread in n things.
+        const auto share = [&](std::size_t n, int t) { return n * t / threads_; };
+        std::vector<Moved> moves(threads_);
+        on_threads(threads_, [&](int t) {
+            std::copy(positions + share(3 * n, t), positions + share(3 * n, t + 1), last_.begin() + share(3 * n, t));
+            if (listed_) moves[t] = gather(positions, share(s.atom.size(), t), share(s.atom.size(), t + 1));
+        });
+        Moved moved{0.0, 0.0};
+        for (const Moved& m : moves) {
+            moved.since_built = std::max(moved.since_built, m.since_built);
+            moved.since_pruned = std::max(moved.since_pruned, m.since_pruned);
+        }
+        if (moved.since_built > half_skin2_) {
             for (std::size_t i = 0; i < last_.size(); ++i)
                 if (!std::isfinite(last_[i])) {
                     listed_ = false;
@@ -181,7 +219,17 @@ class Kernel {
             kan::build_list(s, last_.data(), element_.data(), n, box_, inverse_, pbc_, reach_, threads_);
             listed_ = true;
             ++builds_;
-            partition();
+            moved.since_pruned = std::numeric_limits<double>::infinity();
+        }
+        if (moved.since_pruned > INNER_SKIN * INNER_SKIN * half_skin2_) {
+            for (std::size_t k = 0; k < s.atom.size(); ++k)
+                for (int d = 0; s.atom[k] >= 0 && d < 3; ++d)
+                    s.pruned[3 * k + d] = static_cast<float>(last_[3 * s.atom[k] + d] - s.built[3 * k + d]);
+            const std::vector<std::size_t> bounds = partition(&kan::Block::all);
+            on_threads(threads_, [&](int t) {
+                kernel_.prune(s, bounds[t], bounds[t + 1], inner_reach_ * inner_reach_);
+            });
+            bounds_ = partition(&kan::Block::near);
         }
         const std::size_t lanes = s.n_clusters * kan::LANES;
         sums_.resize(threads_);
@@ -192,7 +240,7 @@ class Kernel {
             sums.shift_force.assign(s.shifts.size(), 0.0);
             sums.energy = 0.0, sums.below = sums.above = 0, sums.inner = false;
             sums.shortest2 = std::numeric_limits<double>::infinity();
-            kernel_(s, bounds_[t], bounds_[t + 1], per_atom, sums);
+            kernel_.sum(s, bounds_[t], bounds_[t + 1], per_atom, sums);
         });
         total.shortest2 = std::numeric_limits<double>::infinity();
         for (const kan::Sums& sums : sums_) {
@@ -203,8 +251,7 @@ class Kernel {
         std::vector<std::array<double, 6>> parts(threads_, std::array<double, 6>{});
         on_threads(threads_, [&](int t) {
             std::array<double, 6>& w = parts[t];
-            const std::size_t part = (s.n_clusters + threads_ - 1) / threads_ * kan::LANES;
-            for (std::size_t k = t * part; k < std::min(lanes, (t + 1) * part); ++k) {
+            for (std::size_t k = share(lanes, t); k < share(lanes, t + 1); ++k) {
                 if (s.atom[k] < 0) continue;
                 const std::size_t i = s.atom[k];
                 double f[3] = {0, 0, 0};
@@ -231,23 +278,24 @@ class Kernel {
     }
 
     // Consecutive blocks for each thread, with about the same number of cluster pairs.
-    void partition() {
+    std::vector<std::size_t> partition(kan::List kan::Block::* list) const {
         std::size_t all = 0, seen = 0;
-        for (const kan::Block& block : system_.blocks) all += block.j.size();
-        bounds_.assign(1, 0);
+        for (const kan::Block& block : system_.blocks) all += (block.*list).j.size();
+        std::vector<std::size_t> bounds(1, 0);
         for (std::size_t n = 0; n < system_.blocks.size(); ++n) {
-            seen += system_.blocks[n].j.size();
-            while (bounds_.size() < static_cast<std::size_t>(threads_) && seen * threads_ >= all * bounds_.size())
-                bounds_.push_back(n + 1);
+            seen += (system_.blocks[n].*list).j.size();
+            while (bounds.size() < static_cast<std::size_t>(threads_) && seen * threads_ >= all * bounds.size())
+                bounds.push_back(n + 1);
         }
-        bounds_.resize(threads_ + 1, system_.blocks.size());
-        bounds_.back() = system_.blocks.size();
+        bounds.resize(threads_ + 1, system_.blocks.size());
+        bounds.back() = system_.blocks.size();
+        return bounds;
     }
 
     kan::System system_;
     kan::PairKernel kernel_;
     std::string name_;
-    double reach_, half_skin2_;
+    double reach_, inner_reach_, half_skin2_;
     int threads_ = 1;
     bool listed_ = false;
     std::size_t builds_ = 0;
@@ -272,6 +320,7 @@ NB_MODULE(_kernel, m) {
         .def("set_structure", &Kernel::set_structure)
         .def("forget", &Kernel::forget)
         .def("compute", &Kernel::compute)
+        .def("last", &Kernel::last)
         .def_prop_ro("builds", &Kernel::builds)
         .def_prop_ro("instructions", &Kernel::instructions);
 }

@@ -15,6 +15,7 @@ constexpr int LANES = 8;    // atoms of a cluster j
 constexpr int HALF = 4;     // atoms of a half cluster i
 constexpr int ROW = 8;      // numbers of a table row: c0 ... c5, -2 du/d(r^2), 0
 constexpr std::uint8_t NO_ELEMENT = 255;
+constexpr double FAR = 1e30;
 
 // std::vector whose memory starts on a cache line, for whole-vector loads.
 template <class T> struct Aligned {
@@ -42,13 +43,20 @@ struct Table {
 // Clusters j that half cluster i meets when i is moved by a lattice translation.
 struct Entry {
     std::int32_t i, shift;
-    std::uint32_t begin, end;  // in Block::j
+    std::uint32_t begin, end;  // in List::j
 };
 
-// A part of the list: the unit of work of a thread.
-struct Block {
+// Entries and what they point into.
+struct List {
     std::vector<Entry> entries;
     std::vector<std::int32_t> j;
+    void clear() { entries.clear(), j.clear(); }
+};
+
+// A part of the list: the unit of work of a thread. `all` comes from the boxes around the clusters and has room for
+// the whole skin; `near` are those of it that are within the inner skin atom by atom, less than half as many.
+struct Block {
+    List all, near;
 };
 
 struct System {
@@ -60,9 +68,10 @@ struct System {
     std::vector<std::int32_t> atom;   // of each lane; -1 for none
     std::vector<std::uint8_t> element;        // of each lane
     std::vector<std::uint8_t> element_mask;   // per cluster and element: its lanes
-    Array<double> x, y, z;            // positions of the lanes, wrapped
-    Array<double> wrap;               // three per lane: wrapped = raw - wrap
+    Array<double> x, y, z;            // positions of the lanes, wrapped; lanes without an atom are far away
+    Array<std::int32_t> turns;        // three per lane: wrapped = raw - turns * box
     Array<double> built;              // three per lane: raw positions when the list was built
+    Array<float> pruned;              // three per lane: how far from there when it was last pruned
     std::vector<double> shifts;       // three per translation; the first is zero
     std::vector<Block> blocks;
 };
@@ -79,14 +88,26 @@ struct Sums {
     std::vector<double> scratch;
 };
 
+// A position moved back by whole box vectors.
+struct Wrapped {
+    double at[3];
+    Wrapped(const double* p, const std::int32_t* turns, const double* box) {
+        for (int d = 0; d < 3; ++d)
+            at[d] = p[d] - (turns[0] * box[d] + turns[1] * box[3 + d] + turns[2] * box[6 + d]);
+    }
+};
+
 // Make the list for positions (n, 3) in a box (rows are its vectors; unit vectors where not periodic).
 void build_list(System& system, const double* positions, const std::uint8_t* element, std::size_t n,
                 const double* box, const double* inverse, const bool* periodic, double reach, int threads);
 
-using PairKernel = void (*)(const System&, std::size_t first_block, std::size_t last_block, bool per_atom, Sums&);
-
-namespace baseline { void pairs(const System&, std::size_t, std::size_t, bool, Sums&); }
-namespace avx2 { void pairs(const System&, std::size_t, std::size_t, bool, Sums&); }
-namespace avx512 { void pairs(const System&, std::size_t, std::size_t, bool, Sums&); }
+// What is compiled once per instruction set (pairs.cpp).
+struct PairKernel {
+    void (*prune)(System&, std::size_t first_block, std::size_t last_block, double reach2);
+    void (*sum)(const System&, std::size_t first_block, std::size_t last_block, bool per_atom, Sums&);
+};
+namespace baseline { extern const PairKernel kernel; }
+namespace avx2 { extern const PairKernel kernel; }
+namespace avx512 { extern const PairKernel kernel; }
 
 }  // namespace kan
