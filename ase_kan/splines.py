@@ -269,11 +269,12 @@ def _rows(phi: Callable[[Tensor], Tensor], left: float, right: float, last: bool
     r = np.sqrt(x)
     r[0], r[-1] = left, right
     energy, slope, curvature = _derivatives(phi, r)
-    # The second derivative may jump at both ends, at the cutoff the first one as well: take them from inside.
+    # The second derivative may jump at both ends, at the cutoff all may: take them from inside.
     nudged = np.array([left * (1 + 1e-9), right * (1 - 1e-9)])
-    _, inner_slope, inner_curvature = _derivatives(phi, nudged)
+    inner_energy, inner_slope, inner_curvature = _derivatives(phi, nudged)
     curvature[[0, -1]] = inner_curvature
     if last:
+        energy[-1] = inner_energy[1] + inner_slope[1] * (right - nudged[1])
         slope[-1] = inner_slope[1]
     h = x[1] - x[0]
     first = slope / (2 * r) * h

@@ -242,7 +242,6 @@ class Kernel {
             sums.shortest2 = std::numeric_limits<double>::infinity();
             kernel_.sum(s, bounds_[t], bounds_[t + 1], per_atom, sums);
         });
-        total.shortest2 = std::numeric_limits<double>::infinity();
         for (const kan::Sums& sums : sums_) {
             total.energy += sums.energy, total.below += sums.below, total.above += sums.above;
             total.inner |= sums.inner, total.shortest2 = std::min(total.shortest2, sums.shortest2);

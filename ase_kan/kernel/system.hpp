@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <new>
 #include <vector>
 
@@ -83,7 +84,7 @@ struct Sums {
     std::vector<double> shift_force;    // three per translation
     double energy = 0.0;
     std::int64_t below = 0, above = 0;
-    double shortest2 = 0.0;
+    double shortest2 = std::numeric_limits<double>::infinity();
     bool inner = false;                 // some pair is closer than its table goes
     std::vector<double> scratch;
 };
