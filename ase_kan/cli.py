@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ase_kan import __version__
+from ase_kan.files import replacing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +64,23 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("--extrapolation", action="store_true", help="the bare KAN outside its data instead")
     plot.add_argument("-o", "--output", type=Path, required=True)
     plot.set_defaults(command=_plot)
+
+    export = commands.add_parser("export", help="tables of a potential for other programs")
+    export.add_argument("potential", type=Path)
+    export.add_argument("--format", choices=("lammps",), default="lammps", help="default: %(default)s")
+    export.add_argument("-o", "--output", type=Path, required=True, help="e.g. ar.table; its commands go to in.ar")
+    export.add_argument("--elements", nargs="+", help="the element of each atom type (default: alphabetical)")
+    export.add_argument("--units", choices=("metal", "lj"), default="metal", help="of the input (default: %(default)s)")
+    export.add_argument("--tol", type=float, default=1e-7, help="relative error of LAMMPS's spline (default: 1e-7)")
+    export.set_defaults(command=_export)
+
+    bench = commands.add_parser("bench", help="time KANCalculator against the Lennard-Jones engines installed here")
+    bench.add_argument("--peers", nargs="*", help="autograd, ase, asap3, matscipy, lammps, lammps-table (default: all)")
+    bench.add_argument("--sizes", type=int, nargs="+", help="numbers of atoms (default: 13 1372 10976 108000)")
+    bench.add_argument("--threads", type=int, default=1, help="time the compiled engine with so many as well")
+    bench.add_argument("--rounds", type=int, default=5, help="turns of each engine (default: %(default)s)")
+    bench.add_argument("--json", type=Path, help="write all numbers to this file")
+    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -119,6 +137,33 @@ def _plot(args: argparse.Namespace) -> None:
     figure = plot_extrapolation(potential) if args.extrapolation else plot_pairs(potential, potential.pairs)
     save(figure, args.output)
     print(f"wrote {args.output}")
+
+
+def _export(args: argparse.Namespace) -> None:
+    from ase_kan.lammps import write_table
+    from ase_kan.potential import KANPotential
+
+    potential = KANPotential.load(args.potential)
+    script, commands = write_table(potential, args.output, args.elements, args.units, args.tol)
+    print("\n".join(commands))
+    print(f"wrote {args.output}, {script}")
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from ase_kan import bench
+
+    if args.threads < 1 or args.rounds < 1:
+        raise ValueError("threads and rounds must be at least 1")
+    console = Console(stderr=True)
+    with console.status("fitting Lennard-Jones ...") as status:
+        rows = bench.run(args.peers, args.sizes or bench.SIZES, args.threads, args.rounds, status.update)
+    print(bench.table(rows))
+    if args.json:
+        with replacing(args.json) as temporary:
+            temporary.write_text(bench.as_json(rows))
+        print(f"wrote {args.json}")
 
 
 if __name__ == "__main__":

@@ -47,3 +47,13 @@ def value_and_slope(function: Callable[[Tensor], Tensor], r: Array) -> tuple[Arr
         value = function(x)
         (slope,) = torch.autograd.grad(value.sum(), x)
     return value.detach().numpy(), slope.numpy()
+
+
+def two_derivatives(function: Callable[[Tensor], Tensor], r: Array) -> tuple[Array, Array, Array]:
+    """A torch function of distances with its first and second derivative by autograd."""
+    with torch.enable_grad():
+        x = torch.from_numpy(r).requires_grad_()
+        value = function(x)
+        (slope,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.sum(), x) if slope.requires_grad else (torch.zeros_like(x),)
+    return value.detach().numpy(), slope.detach().numpy(), curvature.numpy()

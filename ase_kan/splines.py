@@ -22,7 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ase_kan.features import Array, value_and_slope
+from ase_kan.features import Array, two_derivatives, value_and_slope
 from ase_kan.potential import Pair, PairPotential, sorted_pair
 
 #: The table starts at this part of the shortest distance in the data; a Lennard-Jones energy is 60,000 there.
@@ -268,10 +268,10 @@ def _rows(phi: Callable[[Tensor], Tensor], left: float, right: float, last: bool
     x = np.linspace(left**2, right**2, n + 1)
     r = np.sqrt(x)
     r[0], r[-1] = left, right
-    energy, slope, curvature = _derivatives(phi, r)
+    energy, slope, curvature = two_derivatives(phi, r)
     # The second derivative may jump at both ends, at the cutoff all may: take them from inside.
     nudged = np.array([left * (1 + 1e-9), right * (1 - 1e-9)])
-    inner_energy, inner_slope, inner_curvature = _derivatives(phi, nudged)
+    inner_energy, inner_slope, inner_curvature = two_derivatives(phi, nudged)
     curvature[[0, -1]] = inner_curvature
     if last:
         energy[-1] = inner_energy[1] + inner_slope[1] * (right - nudged[1])
@@ -308,13 +308,3 @@ def _errors(
             (force_error / (scales[1] + np.abs(slope))).max(),
         ]
     )
-
-
-def _derivatives(phi: Callable[[Tensor], Tensor], r: Array) -> tuple[Array, Array, Array]:
-    """Value, first and second derivative by autograd."""
-    with torch.enable_grad():
-        x = torch.from_numpy(r).requires_grad_()
-        value = phi(x)
-        (slope,) = torch.autograd.grad(value.sum(), x, create_graph=True)
-        (curvature,) = torch.autograd.grad(slope.sum(), x) if slope.requires_grad else (torch.zeros_like(x),)
-    return value.detach().numpy(), slope.detach().numpy(), curvature.numpy()

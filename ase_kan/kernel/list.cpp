@@ -29,16 +29,21 @@ struct Box {
     }
 };
 
-double gap(double low, double high, double other_low, double other_high) {
+inline double between(double low, double high, double other_low, double other_high) {
     return std::max(0.0, std::max(other_low - high, low - other_high));
 }
 
 constexpr std::size_t BLOCK = 1024;  // half clusters
 
 struct Columns {
-    double low[2], inverse[2];
+    double low[2], inverse[2], side[2];
     int n[2];
     std::vector<std::int32_t> first;  // first cluster of each column, and one more
+    // From a box to the edge of a column; a little less, for atoms that rounding put on the other side.
+    double gap(int d, int column, const Box& b) const {
+        const double start = low[d] + column * side[d];
+        return std::max(0.0, between(start, start + side[d], b.low[d], b.high[d]) - 1e-9 * side[d]);
+    }
     int index(int d, double value) const {
         return std::clamp(static_cast<int>((value - low[d]) * inverse[d]), 0, n[d] - 1);
     }
@@ -60,7 +65,8 @@ Columns choose_columns(const Box& all, std::size_t n, double reach) {
     for (int d = 0; d < 2; ++d) {
         columns.n[d] = static_cast<int>(extent[d] / side) + 1;
         columns.low[d] = all.low[d];
-        columns.inverse[d] = extent[d] > 0 ? columns.n[d] / (extent[d] * (1 + 1e-12)) : 0.0;
+        columns.side[d] = extent[d] * (1 + 1e-12) / columns.n[d];
+        columns.inverse[d] = extent[d] > 0 ? 1 / columns.side[d] : 0.0;
     }
     return columns;
 }
@@ -131,8 +137,8 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
     s.element_mask.assign(s.n_clusters * s.n_elements, 0);
     s.x.assign(lanes, FAR), s.y.assign(lanes, FAR), s.z.assign(lanes, FAR);
     s.turns.assign(3 * lanes, 0), s.built.assign(3 * lanes, 0.0), s.pruned.assign(3 * lanes, 0.0f);
-    std::vector<Box> whole(s.n_clusters), half(2 * s.n_clusters);
-    for (auto& b : whole) b.clear();
+    std::vector<Box> half(2 * s.n_clusters);
+    std::vector<double> z_low(s.n_clusters), z_high(s.n_clusters);
     for (auto& b : half) b.clear();
     for (std::size_t c = 0; c < n_columns; ++c) {
         std::size_t lane = static_cast<std::size_t>(columns.first[c]) * LANES;
@@ -147,7 +153,8 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
                 s.built[3 * lane + d] = positions[3 * i + d];
             }
             s.x[lane] = p.at[0], s.y[lane] = p.at[1], s.z[lane] = p.at[2];
-            whole[lane / LANES].add(p.at);
+            if (lane % LANES == 0) z_low[lane / LANES] = p.at[2];
+            z_high[lane / LANES] = p.at[2];
             half[lane / HALF].add(p.at);
         }
     }
@@ -167,29 +174,33 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
                 double apart = 0.0;
                 for (int d = 0; d < 3; ++d) {
                     b.low[d] += s.shifts[3 * shift + d], b.high[d] += s.shifts[3 * shift + d];
-                    const double g = gap(b.low[d], b.high[d], all.low[d], all.high[d]);
+                    const double g = between(b.low[d], b.high[d], all.low[d], all.high[d]);
                     apart += g * g;
                 }
                 if (apart >= reach2) continue;
                 const auto begin = static_cast<std::uint32_t>(list.j.size());
                 const int x0 = columns.index(0, b.low[0] - reach), x1 = columns.index(0, b.high[0] + reach);
                 const int y0 = columns.index(1, b.low[1] - reach), y1 = columns.index(1, b.high[1] + reach);
-                for (int cx = x0; cx <= x1; ++cx)
+                for (int cx = x0; cx <= x1; ++cx) {
+                    const double gx = columns.gap(0, cx, b);
                     for (int cy = y0; cy <= y1; ++cy) {
+                        const double gy = columns.gap(1, cy, b), left2 = reach2 - gx * gx - gy * gy;
+                        if (left2 <= 0.0) continue;
+                        // Of the column, the clusters that reach into this stretch of z, in whose order they are.
+                        const double gz = std::sqrt(left2), from = b.low[2] - gz, to = b.high[2] + gz;
                         const int c = cx * columns.n[1] + cy;
                         std::int32_t j = columns.first[c];
                         const std::int32_t end = columns.first[c + 1];
                         if (shift == 0) j = std::max(j, static_cast<std::int32_t>(i / 2));
-                        while (j < end && whole[j].high[2] < b.low[2] - reach) ++j;
-                        for (; j < end && whole[j].low[2] <= b.high[2] + reach; ++j) {
-                            double distance2 = 0.0;
-                            for (int d = 0; d < 3; ++d) {
-                                const double g = gap(b.low[d], b.high[d], whole[j].low[d], whole[j].high[d]);
-                                distance2 += g * g;
-                            }
-                            if (distance2 < reach2) list.j.push_back(j);
-                        }
+                        if (j >= end) continue;
+                        const double part = (from - z_low[j]) / (z_high[end - 1] - z_low[j]);
+                        j += std::clamp(static_cast<std::int32_t>(part * (end - j)), 0, end - j);
+                        const std::int32_t lowest = shift == 0 ? std::max(columns.first[c], static_cast<std::int32_t>(i / 2)) : columns.first[c];
+                        while (j > lowest && z_high[j - 1] >= from) --j;
+                        while (j < end && z_high[j] < from) ++j;
+                        for (; j < end && z_low[j] <= to; ++j) list.j.push_back(j);
                     }
+                }
                 const auto end = static_cast<std::uint32_t>(list.j.size());
                 if (end > begin)
                     list.entries.push_back({static_cast<std::int32_t>(i), static_cast<std::int32_t>(shift), begin, end});
