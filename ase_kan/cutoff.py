@@ -60,7 +60,9 @@ class Cutoff:
         if self.onset is None:
             energy = bare(reached) - bare(r.new_full((1,), self.radius))
         else:
-            energy = bare(reached) * switch(reached, self.onset, self.radius)
+            energy = bare(reached)
+            fading = r > self.onset
+            energy = energy.index_put((fading,), energy[fading] * switch(reached[fading], self.onset, self.radius))
         return torch.where(inside, energy, 0.0)
 
 

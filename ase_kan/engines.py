@@ -30,7 +30,7 @@ except ImportError:  # installed without a compiler
     _kernel = None  # type: ignore[assignment]
 
 #: Verlet skins as a part of the cutoff; those of the compiled engine are wider, its pairs are cheaper to skip.
-AUTOGRAD_SKIN, COMPILED_SKIN = 0.1, 0.24
+AUTOGRAD_SKIN, COMPILED_SKIN = 0.16, 0.24
 #: Below this number of atoms a second thread costs more than it gives.
 THREADED_ATOMS = 20_000
 CHANGES = ("positions", "numbers", "cell", "pbc")
@@ -107,6 +107,7 @@ class AutogradEngine:
         cutoff = potential.cutoff
         self._neighbors = NeighborList(cutoff, AUTOGRAD_SKIN * cutoff if skin is None else skin)
         self._kinds: list[tuple[Pair | None, slice]] = []
+        self._shifts = np.empty((3, 0))
         self._last: tuple[Array, Index, Array, Any] | None = None
 
     @property
@@ -132,17 +133,17 @@ class AutogradEngine:
         self._update_pairs(atoms)
         i, j, vectors, energy, slope_over_r, found = self._pair_terms(atoms.positions)
         n = len(atoms)
-        pair_force = slope_over_r[:, None] * vectors
+        pair_force = slope_over_r * vectors
         forces = np.empty((n, 3))
         for x in range(3):
-            forces[:, x] = np.bincount(i, pair_force[:, x], n) - np.bincount(j, pair_force[:, x], n)
-        full = -(pair_force.T @ vectors)
+            forces[:, x] = np.bincount(i, pair_force[x], n) - np.bincount(j, pair_force[x], n)
+        full = -(pair_force @ vectors.T)
         energies = virials = None
         if per_atom:
             energies = np.bincount(i, energy / 2, n) + np.bincount(j, energy / 2, n).astype(float)
             virials = np.empty((n, 6))
             for v, (x, y) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
-                part = -pair_force[:, x] * vectors[:, y] / 2
+                part = -pair_force[x] * vectors[y] / 2
                 virials[:, v] = np.bincount(i, part, n) + np.bincount(j, part, n)
         self._last = atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy(), atoms.pbc.copy()
         virial = full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
@@ -158,12 +159,14 @@ class AutogradEngine:
         except ValueError:
             neighbors.forget()
             raise
+        self._shifts = neighbors.shifts.T.copy()
         if species == [""]:
             self._kinds = [(None, slice(0, len(neighbors.i)))]
             return
         low, high = np.sort([numbers[neighbors.i], numbers[neighbors.j]], axis=0)
         kind = low * len(species) + high
         neighbors.reorder(np.argsort(kind, kind="stable"))
+        self._shifts = neighbors.shifts.T.copy()
         bounds = np.searchsorted(np.sort(kind), np.arange(len(species) ** 2 + 1))
         self._kinds = [
             ((species[n // len(species)], species[n % len(species)]), slice(start, stop))
@@ -172,12 +175,16 @@ class AutogradEngine:
         ]
 
     def _pair_terms(self, positions: Array) -> tuple[Index, Index, Array, Array, Array, Extrapolation]:
-        """i, j, D, phi, phi' / r of the pairs within the cutoff, and which are outside the data."""
+        """i, j, D (in three rows), phi, phi' / r of the pairs within the cutoff, and which are outside the data."""
         neighbors = self._neighbors
-        vectors = positions[neighbors.j] - positions[neighbors.i] + neighbors.shifts
-        r = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        near = np.flatnonzero(r < self.potential.cutoff)
-        i, j, vectors, r = neighbors.i[near], neighbors.j[near], vectors[near], r[near]
+        vectors = self._shifts.copy()
+        for x, along in enumerate(positions.T.copy()):
+            vectors[x] += along[neighbors.j]
+            vectors[x] -= along[neighbors.i]
+        squares = np.einsum("ij,ij->j", vectors, vectors)
+        near = np.flatnonzero(squares < self.potential.cutoff**2)
+        i, j, vectors = neighbors.i[near], neighbors.j[near], vectors.take(near, axis=1)
+        r = np.sqrt(squares[near])
         if len(r) and r.min() == 0.0:
             n = r.argmin()
             raise ValueError(f"atoms {i[n]} and {j[n]} are at the same place (r = 0): no force is defined")

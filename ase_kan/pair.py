@@ -97,12 +97,14 @@ class PairFunction(nn.Module):
         high = None if self.tail is None else self.tail.joint
         if low is None and high is None:
             return self.bare(r)
-        # Each piece sees distances of its own only, so that no gradient of another can be NaN.
+        # Each piece sees distances of its own only: cheaper, and no gradient of another can be NaN.
         energy = self.bare(r.clamp(low, high))
         if self.core is not None:
-            energy = torch.where(r < self.core.joint, self.core(r.clamp(max=low)), energy)
+            below = r < self.core.joint
+            energy = energy.index_put((below,), self.core(r[below]))
         if self.tail is not None:
-            energy = torch.where(r > self.tail.joint, self.tail(r.clamp(min=high)), energy)
+            above = r > self.tail.joint
+            energy = energy.index_put((above,), self.tail(r[above]))
         return energy
 
     def rough_knots(self) -> set[float]:

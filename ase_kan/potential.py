@@ -6,7 +6,7 @@ E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij)          eV, Angstrom
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,8 +19,11 @@ from ase_kan.features import value_and_slope
 from ase_kan.pair import Ends, PairFunction
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from kan import KAN
 
+    from ase_kan.batch import Batch
+    from ase_kan.matscipy import MatscipyPair
     from ase_kan.splines import SplinePotential
 
 Array = NDArray[np.float64]
@@ -191,6 +194,26 @@ class KANPotential(nn.Module):
         from ase_kan.splines import DEFAULT_TOLERANCE, compile_potential
 
         return compile_potential(self, DEFAULT_TOLERANCE if tol is None else tol)
+
+    def evaluate_batch(
+        self, systems: Sequence[Atoms], device: str | torch.device = "cpu", dtype: torch.dtype = torch.float64
+    ) -> Batch:
+        """Energies, forces and stresses of many systems in one evaluation (see `batch.evaluate_batch`)."""
+        from ase_kan.batch import evaluate_batch
+
+        return evaluate_batch(self, systems, device, dtype)
+
+    def as_matscipy(self, pair: Pair | None = None) -> MatscipyPair:
+        """One pair for matscipy's `PairPotential`: Hessians, elastic constants (see `matscipy.MatscipyPair`)."""
+        from ase_kan.matscipy import MatscipyPair
+
+        return MatscipyPair(self, pair)
+
+    def to_openmm(self, atoms: Atoms | None = None) -> Any:
+        """An `openmm.CustomNonbondedForce` in kJ/mol and nm (see `openmm.to_openmm`)."""
+        from ase_kan.openmm import to_openmm
+
+        return to_openmm(self, atoms)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the potential to one file (safetensors, no pickle), atomically."""
