@@ -16,7 +16,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 # torch first and by itself: an unpinned torch would bring gigabytes of CUDA packages.
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard ase_kan/kernel/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint]'

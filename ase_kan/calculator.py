@@ -58,6 +58,7 @@ class KANCalculator(Calculator):
     """
 
     name = "kan"
+    nolabel = True  # writes no files
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]  # noqa: RUF012 (ASE's)
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 

@@ -74,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--tol", type=float, default=1e-7, help="relative error of LAMMPS's spline (default: 1e-7)")
     export.set_defaults(command=_export)
 
+    ase = commands.add_parser("ase", help="ASE's own command line with the calculator kan: ase-kan ase run ...")
+    ase.add_argument("arguments", nargs=argparse.REMAINDER, help="e.g. run -p potential=lj.kan kan dimer.xyz")
+    ase.set_defaults(command=_ase)
+
     bench = commands.add_parser("bench", help="time KANCalculator against the Lennard-Jones engines installed here")
     bench.add_argument("--peers", nargs="*", help="autograd, ase, asap3, matscipy, lammps, lammps-table (default: all)")
     bench.add_argument("--sizes", type=int, nargs="+", help="numbers of atoms (default: 13 1372 10976 108000)")
@@ -147,6 +151,15 @@ def _export(args: argparse.Namespace) -> None:
     script, commands = write_table(potential, args.output, args.elements, args.units, args.tol)
     print("\n".join(commands))
     print(f"wrote {args.output}, {script}")
+
+
+def _ase(args: argparse.Namespace) -> None:
+    from ase.cli.main import main as ase_main
+
+    from ase_kan.plugin import register
+
+    register()
+    ase_main(prog="ase-kan ase", args=args.arguments)
 
 
 def _bench(args: argparse.Namespace) -> None:

@@ -149,3 +149,14 @@ def test_listed_as_an_ase_plugin():
 
     (plugin,) = [p for p in plugins.calculators if p.name == "kan"]
     assert plugin.implementation is KANCalculator
+
+
+def test_ase_run(tmp_path, potential, monkeypatch):
+    """ASE's command line relaxes a dimer with the calculator."""
+    from ase_kan.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    potential.save("lj.kan")
+    write("dimer.xyz", Atoms("Ar2", [[0, 0, 0], [1.2, 0, 0]]))
+    assert main(["ase", "run", "-p", 'potential="lj.kan"', "-f", "0.001", "kan", "dimer.xyz"]) == 0
+    assert read("dimer.traj").get_distance(0, 1) == pytest.approx(2 ** (1 / 6), abs=0.02)
