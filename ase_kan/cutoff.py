@@ -62,7 +62,8 @@ class Cutoff:
         else:
             energy = bare(reached)
             fading = r > self.onset
-            energy = energy.index_put((fading,), energy[fading] * switch(reached[fading], self.onset, self.radius))
+            faded = energy[fading] * switch(reached[fading], self.onset, self.radius)
+            energy = energy.masked_scatter(fading, faded)
         return torch.where(inside, energy, 0.0)
 
 

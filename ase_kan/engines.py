@@ -107,6 +107,7 @@ class AutogradEngine:
         cutoff = potential.cutoff
         self._neighbors = NeighborList(cutoff, AUTOGRAD_SKIN * cutoff if skin is None else skin)
         self._kinds: list[tuple[Pair | None, slice]] = []
+        self._own_cutoffs: dict[Pair | None, float] = {}
         self._shifts = np.empty((3, 0))
         self._last: tuple[Array, Index, Array, Any] | None = None
 
@@ -190,6 +191,7 @@ class AutogradEngine:
             raise ValueError(f"atoms {i[n]} and {j[n]} are at the same place (r = 0): no force is defined")
         energy, slope = np.empty(len(r)), np.empty(len(r))
         below, above = np.zeros((2, len(r)), dtype=bool)
+        shortest = np.inf
         for pair, listed in self._kinds:
             part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
             if part.stop > part.start:
@@ -197,7 +199,11 @@ class AutogradEngine:
                 low, high = self.potential.domain(pair)
                 below[part] = r[part] < low
                 # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
-                above[part] = (r[part] > high) & (r[part] < self.potential.breakpoints(pair)[-1])
+                if pair not in self._own_cutoffs:
+                    self._own_cutoffs[pair] = self.potential.breakpoints(pair)[-1]
+                within = r[part] < self._own_cutoffs[pair]
+                above[part] = (r[part] > high) & within
+                shortest = min(shortest, float(r[part].min(where=within, initial=np.inf)))
         if not np.isfinite(energy).all():
             n = r.argmin()
             raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy overflows")
@@ -205,7 +211,7 @@ class AutogradEngine:
         found = Extrapolation(
             int(below.sum()),
             int(above.sum()),
-            float(r.min(initial=np.inf)),
+            shortest,
             partial(np.concatenate, (i[outside], j[outside])),
         )
         return i, j, vectors, energy, slope / r, found

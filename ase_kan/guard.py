@@ -33,7 +33,7 @@ class Extrapolation:
     below, above : int
         Pairs closer than the data of their elements, and farther (but within the cutoff).
     shortest : float
-        The smallest distance of all pairs within the cutoff, Angstrom; inf if there are none.
+        The smallest distance of all pairs within their cutoffs, Angstrom; inf if there are none.
     """
 
     below: int

@@ -101,10 +101,10 @@ class PairFunction(nn.Module):
         energy = self.bare(r.clamp(low, high))
         if self.core is not None:
             below = r < self.core.joint
-            energy = energy.index_put((below,), self.core(r[below]))
+            energy = energy.masked_scatter(below, self.core(r[below]))
         if self.tail is not None:
             above = r > self.tail.joint
-            energy = energy.index_put((above,), self.tail(r[above]))
+            energy = energy.masked_scatter(above, self.tail(r[above]))
         return energy
 
     def rough_knots(self) -> set[float]:

@@ -55,6 +55,16 @@ def test_compiled_is_autograd(mixture, seed, pbc, n, size):
     agree(*both(mixture), atoms)
 
 
+def test_a_pair_beyond_its_own_cutoff_is_not_the_shortest(mixture):
+    cutoffs = {pair: mixture.breakpoints(pair)[-1] for pair in (("Ar", "Ar"), ("Ar", "Ne"), ("Ne", "Ne"))}
+    least, most = sorted(cutoffs, key=cutoffs.get)[::2]
+    r = (cutoffs[least] + cutoffs[most]) / 2
+    for calculator in both(mixture):
+        for pair, shortest in ((least, np.inf), (most, r)):
+            calculator.get_potential_energy(Atoms(pair, [[0, 0, 0], [0, 0, r]]))
+            assert calculator.extrapolation.shortest == pytest.approx(shortest)
+
+
 @pytest.mark.parametrize(("skin", "threads"), [(0.0, 1), (0.05, 2), (0.6, 1)])
 def test_along_a_trajectory(mixture, skin, threads):
     """Lists are pruned and built again as atoms move, drift out of the cell, and as one jumps."""
