@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ase_kan.features import replace_where
 
 #: Without an onset, switching starts at this fraction of the cutoff.
 ONSET_FRACTION = 0.9
@@ -58,12 +61,10 @@ class Cutoff:
         # Distances beyond the cutoff get the value there, so that no gradient through them can be NaN.
         reached = torch.where(inside, r, self.radius)
         if self.onset is None:
-            energy = bare(reached) - bare(r.new_full((1,), self.radius))
+            energy = bare(reached) - bare(r.new_full((), self.radius))
         else:
-            energy = bare(reached)
-            fading = r > self.onset
-            faded = energy[fading] * switch(reached[fading], self.onset, self.radius)
-            energy = energy.masked_scatter(fading, faded)
+            fading = partial(switch, onset=self.onset, radius=self.radius)
+            energy = bare(reached) * replace_where(r > self.onset, torch.ones_like(r), fading, reached)
         return torch.where(inside, energy, 0.0)
 
 

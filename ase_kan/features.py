@@ -40,6 +40,15 @@ def get_feature(name: str) -> Feature:
     return FEATURES[name]
 
 
+def replace_where(mask: Tensor, values: Tensor, function: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
+    """``torch.where(mask, function(r), values)`` with the function called for the masked distances only.
+
+    Cheaper where they are few, and no gradient of the function elsewhere can be NaN. All of one shape.
+    """
+    at = mask.reshape(-1).nonzero().squeeze(1)
+    return values.reshape(-1).index_copy(0, at, function(r.reshape(-1)[at])).reshape(r.shape)
+
+
 def value_and_slope(function: Callable[[Tensor], Tensor], r: Array) -> tuple[Array, Array]:
     """A torch function of distances and its derivative by autograd, for an array of any shape."""
     with torch.enable_grad():

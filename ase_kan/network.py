@@ -47,6 +47,7 @@ class KANLayer(nn.Module):
 
     grid: Tensor
     basis: Tensor
+    bounds: Tensor
     left: Tensor
     inverse_width: Tensor
 
@@ -66,7 +67,7 @@ class KANLayer(nn.Module):
             if tuple(shapes[name]) != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {tuple(shapes[name])}")
         self.base = base
-        self.register_buffer("grid", grid.detach().double().clone())
+        self.register_buffer("grid", grid.detach().double().clone(memory_format=torch.contiguous_format))
         self.coef = _frozen(coef)
         self.scale_base = _frozen(scale_base)
         self.scale_spline = _frozen(scale_spline)
@@ -78,6 +79,9 @@ class KANLayer(nn.Module):
         inverse = torch.where(width > 0, 1 / torch.where(width > 0, width, 1.0), 0.0)
         self.register_buffer("left", nn.functional.pad(self.grid[:, :-1], (1, 1)), persistent=False)
         self.register_buffer("inverse_width", nn.functional.pad(inverse, (1, 1)), persistent=False)
+        # NaN compares as false: nothing lies beyond the last knot's interval or before the first's.
+        self.register_buffer("bounds", nn.functional.pad(self.grid, (1, 1), value=np.nan), persistent=False)
+        self.uniform = bool(torch.allclose(width, width.mean(1, keepdim=True), rtol=1e-6, atol=0.0))
 
     @property
     def n_in(self) -> int:
@@ -99,16 +103,28 @@ class KANLayer(nn.Module):
         inside = torch.einsum("impc,iomc->impo", self.basis, windows)
         return nn.functional.pad(inside, (0, 0, 0, 0, 1, 1))
 
+    def intervals(self, xt: Tensor) -> Tensor:
+        """Number of knots up to each input, shape (in, b), for inputs of the same shape."""
+        if not self.uniform:
+            return torch.searchsorted(self.grid, xt, right=True)
+        # A guess, set right by one where rounding put it beside a knot: four times faster than a search.
+        n = self.grid.shape[1]
+        steps_in = (xt - self.grid[:, :1]) * ((n - 1) / (self.grid[:, -1:] - self.grid[:, :1]))
+        guess = steps_in.clamp(-1, n - 1).floor().long().add_(1).clamp_(0, n)
+        beyond = xt >= self.bounds.gather(1, guess + 1)
+        before = xt < self.bounds.gather(1, guess)
+        return guess + beyond.long() - before.long()
+
     def edges(self, x: Tensor) -> Tensor:
         """Values of every edge, shape (in, b, out), for inputs of shape (b, in)."""
         xt = x.T.contiguous()
-        interval = torch.searchsorted(self.grid, xt, right=True)
-        u = (xt - self.left.gather(1, interval)) * self.inverse_width.gather(1, interval)
+        interval = self.intervals(xt.detach())
+        u = ((xt - self.left.gather(1, interval)) * self.inverse_width.gather(1, interval))[..., None]
         rows = torch.arange(self.n_in, device=x.device)[:, None]
         c = self.polynomials()[rows, interval]
         y = c[:, :, self.k]
         for p in range(self.k - 1, -1, -1):
-            y = y * u[..., None] + c[:, :, p]
+            y = torch.addcmul(c[:, :, p], y, u)
         if self.base != "zero":
             y = y + BASE_FUNCTIONS[self.base](xt)[..., None] * self.scale_base[:, None]
         return y

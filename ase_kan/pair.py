@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ase_kan.continuations import CORES, TAILS, Continuation, match_core, match_tail, tail_range
 from ase_kan.cutoff import Cutoff
-from ase_kan.features import Array, get_feature, value_and_slope
+from ase_kan.features import Array, get_feature, replace_where, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
 
 #: Distances at which `PairFunction.rough_knots` looks for crossings, and the most that it reports.
@@ -97,14 +97,11 @@ class PairFunction(nn.Module):
         high = None if self.tail is None else self.tail.joint
         if low is None and high is None:
             return self.bare(r)
-        # Each piece sees distances of its own only: cheaper, and no gradient of another can be NaN.
         energy = self.bare(r.clamp(low, high))
         if self.core is not None:
-            below = r < self.core.joint
-            energy = energy.masked_scatter(below, self.core(r[below]))
+            energy = replace_where(r < self.core.joint, energy, self.core, r)
         if self.tail is not None:
-            above = r > self.tail.joint
-            energy = energy.masked_scatter(above, self.tail(r[above]))
+            energy = replace_where(r > self.tail.joint, energy, self.tail, r)
         return energy
 
     def rough_knots(self) -> set[float]:

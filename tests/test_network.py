@@ -44,6 +44,26 @@ def test_values_equal_pykan(trained):
     assert (from_pykan(trained)(x) - expected).abs().max() < tolerance
 
 
+@pytest.mark.parametrize("uneven", [0.0, 0.1])
+def test_intervals_of_even_and_uneven_grids(uneven):
+    rng = np.random.default_rng(0)
+    grid = np.linspace([0.95, -3e3], [2.0, 7e5], 20, axis=1)
+    grid += uneven * rng.uniform(-0.5, 0.5, grid.shape) * np.diff(grid)[:, :1]
+    layer = KANLayer(
+        *(torch.from_numpy(grid), torch.zeros(2, 1, 14), torch.zeros(2, 1), torch.zeros(2, 1), torch.zeros(1)), "zero"
+    )
+    assert layer.uniform == (uneven == 0)
+    knots = np.concatenate([grid, np.nextafter(grid, -np.inf), np.nextafter(grid, np.inf)], axis=1)
+    span = grid[:, -1:] - grid[:, :1]
+    x = np.concatenate(
+        [knots, grid[:, :1] + span * rng.uniform(-1, 2, (2, 500)), np.tile([-np.inf, np.inf, -1e300, 1e300], (2, 1))],
+        axis=1,
+    )
+    expected = [np.searchsorted(knots, row, side="right") for knots, row in zip(grid, x, strict=True)]
+    np.testing.assert_array_equal(layer.intervals(torch.from_numpy(x)), expected)
+    assert layer(torch.tensor([[np.nan, 1.0]]).double()).isnan().all()
+
+
 def test_slopes_equal_pykan(trained):
     x = inputs(trained)[:-20].requires_grad_()
     expected = torch.autograd.grad(trained(x).sum(), x)[0]
