@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
 
 from ase_kan.features import Array
 from ase_kan.neighbors import Index, half_list
 from ase_kan.potential import KANPotential, Pair, sorted_pair
 
 DTYPES = (torch.float64, torch.float32)
+#: Up to so many atoms, all pairs are looked at rather than a neighbor list made.
+SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,22 @@ def evaluate_batch(
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype}")
+    if not len(systems):
+        return Batch(np.zeros(0), [], np.zeros((0, 6)))
     counts = np.array([len(atoms) for atoms in systems], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    i, j, vectors = _pairs(systems, offsets, potential.cutoff)
-    symbols = np.array([s for atoms in systems for s in atoms.get_chemical_symbols()], dtype=str)
+    positions = np.concatenate([atoms.positions for atoms in systems])
+    cells = np.stack([atoms.cell.array for atoms in systems])
+    if not (np.isfinite(positions).all() and np.isfinite(cells).all()):
+        finite = [np.isfinite(a.positions).all() and np.isfinite(a.cell.array).all() for a in systems]
+        raise ValueError(f"positions and cells must be finite; those of system {finite.index(False)} are not")
+    i, j, vectors = _pairs(systems, positions, cells, offsets, potential.cutoff)
+    numbers = np.concatenate([atoms.numbers for atoms in systems])
     model = deepcopy(potential).to(device=device, dtype=dtype)
     position = torch.from_numpy(vectors).to(device=device, dtype=dtype)
     r = position.norm(dim=1).requires_grad_()
     energy = torch.zeros_like(r)
-    for pair, mine in _kinds(potential, symbols, i, j):
+    for pair, mine in _kinds(potential, numbers, i, j):
         where = torch.from_numpy(mine).to(device)
         energy = energy.index_put((where,), model(r[where], pair))
     slope = torch.autograd.grad(energy.sum(), r)[0] if len(r) else torch.zeros_like(r)
@@ -76,38 +86,42 @@ def evaluate_batch(
         a, b = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
         virials = torch.zeros((n_systems, 6), dtype=dtype, device=device)
         virials.index_add_(0, owner, pair_force[:, a] * position[:, b])
-    volumes = np.array([abs(np.linalg.det(atoms.cell.array)) for atoms in systems])
-    references = potential.reference_energies
-    lone = np.array([references.get(str(s), 0.0) for s in symbols]) if references else np.zeros(n_atoms)
+    volumes = np.abs(np.linalg.det(cells))
+    references = np.zeros(len(chemical_symbols))
+    for symbol, reference in potential.reference_energies.items():
+        references[atomic_numbers[symbol]] = reference
+    lone = np.append(references[numbers], 0.0)
     stresses = np.full((n_systems, 6), np.nan)
     solid = volumes > 0
     stresses[solid] = virials.double().cpu().numpy()[solid] / volumes[solid, None]
-    per_system = np.add.reduceat(np.append(lone, 0.0), offsets[:-1]) * (counts > 0) if n_systems else np.zeros(0)
     return Batch(
-        energies.detach().double().cpu().numpy() + per_system,
-        np.split(forces.double().cpu().numpy(), offsets[1:-1]) if n_systems else [],
+        energies.detach().double().cpu().numpy() + np.add.reduceat(lone, offsets[:-1]) * (counts > 0),
+        np.split(forces.double().cpu().numpy(), offsets[1:-1]),
         stresses,
     )
 
 
-def _pairs(systems: Sequence[Atoms], offsets: Index, cutoff: float) -> tuple[Index, Index, Array]:
+def _pairs(
+    systems: Sequence[Atoms], positions: Array, cells: Array, offsets: Index, cutoff: float
+) -> tuple[Index, Index, Array]:
     """All pairs within the cutoff: numbers of both atoms among all systems', and vectors between them."""
-    found: list[tuple[Index, Index, Array]] = []
-    for atoms, offset in zip(systems, offsets, strict=False):
-        positions = atoms.positions
-        if not (np.isfinite(positions).all() and np.isfinite(atoms.cell.array).all()):
-            raise ValueError(f"positions and cells must be finite; those of system {len(found)} are not")
-        i: Index
-        j: Index
-        if atoms.pbc.any() or len(atoms) > 64:
-            i, j, shifts = half_list(positions, atoms.cell.array, atoms.pbc, cutoff)
-            vectors = positions[j] - positions[i] + shifts
+    every_pair: dict[int, tuple[Index, Index]] = {}
+    firsts, seconds, shifts = [], [], []
+    for number, (atoms, cell) in enumerate(zip(systems, cells, strict=True)):
+        start, stop = offsets[number], offsets[number + 1]
+        n = int(stop - start)
+        if n > SMALL or atoms.pbc.any():
+            i, j, shift = half_list(positions[start:stop], cell, atoms.pbc, cutoff)
         else:
-            i, j = np.triu_indices(len(atoms), 1)
-            vectors = positions[j] - positions[i]
-        found.append((i + offset, j + offset, vectors))
-    i, j = (np.concatenate([np.empty(0, dtype=np.int64), *(f[k] for f in found)]) for k in (0, 1))
-    vectors = np.concatenate([np.empty((0, 3)), *(f[2] for f in found)])
+            if n not in every_pair:
+                every_pair[n] = np.triu_indices(n, 1)
+            i, j = every_pair[n]
+            shift = np.zeros((len(i), 3))
+        firsts.append(i + start)
+        seconds.append(j + start)
+        shifts.append(shift)
+    i, j = np.concatenate(firsts), np.concatenate(seconds)
+    vectors = positions[j] - positions[i] + np.concatenate(shifts)
     squares = np.einsum("ij,ij->i", vectors, vectors)
     if not squares.all():
         n = int(squares.argmin())
@@ -119,17 +133,18 @@ def _pairs(systems: Sequence[Atoms], offsets: Index, cutoff: float) -> tuple[Ind
     return i[near], j[near], vectors[near]
 
 
-def _kinds(potential: KANPotential, symbols: Array, i: Index, j: Index) -> list[tuple[Pair | None, Index]]:
+def _kinds(potential: KANPotential, numbers: Index, i: Index, j: Index) -> list[tuple[Pair | None, Index]]:
     """Each pair of elements, and which pairs of atoms it has."""
     if potential.pairs == (None,):
         return [(None, np.arange(len(i)))]
-    names, number = np.unique(symbols, return_inverse=True)
+    present, number = np.unique(numbers, return_inverse=True)
+    names = [chemical_symbols[z] for z in present]
     for name in names:
         if name not in potential.elements:
             raise ValueError(f"the potential does not know {name}: it was fitted for {', '.join(potential.elements)}")
     low, high = np.sort([number[i], number[j]], axis=0)
     kind = low * len(names) + high
     return [
-        (sorted_pair((str(names[k // len(names)]), str(names[k % len(names)]))), np.flatnonzero(kind == k))
+        (sorted_pair((names[k // len(names)], names[k % len(names)])), np.flatnonzero(kind == k))
         for k in np.unique(kind)
     ]
