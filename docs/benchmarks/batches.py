@@ -1,4 +1,4 @@
-"""Many small clusters: one `evaluate_batch` against a `KANCalculator` call each; the table of docs/elsewhere.md.
+"""Many small clusters: one `evaluate_batch` against a `KANCalculator` call each; the table of docs/exports.md.
 
 python docs/benchmarks/batches.py [--device cpu] [--systems 1000]
 

@@ -1,4 +1,4 @@
-"""An exported table in LAMMPS on 1 and 2 MPI ranks: strong and weak scaling; the table of docs/elsewhere.md.
+"""An exported table in LAMMPS on 1 and 2 MPI ranks: strong and weak scaling; the table of docs/exports.md.
 
 python docs/benchmarks/mpi_scaling.py [--steps 100] [--rounds 3]
 
