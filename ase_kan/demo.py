@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,8 @@ from ase.calculators.lj import LennardJones
 from ase.cluster import Icosahedron
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
-from ase.optimize import BFGS
+from ase.optimize import BFGS, FIRE
+from ase.optimize.optimize import Optimizer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -56,11 +57,13 @@ def shortest_distance(atoms: Atoms) -> float:
     return float(atoms.get_all_distances()[np.triu_indices(len(atoms), 1)].min())
 
 
-def relax(atoms: Atoms, calculator: Calculator, fmax: float = 1e-5, steps: int = 500) -> tuple[Atoms, int]:
+def relax(
+    atoms: Atoms, calculator: Calculator, fmax: float = 1e-5, steps: int = 500, method: type[Optimizer] = BFGS
+) -> tuple[Atoms, int]:
     """A relaxed copy, and the steps that it took."""
     atoms = atoms.copy()
     atoms.calc = calculator
-    optimizer = BFGS(atoms, logfile=None)
+    optimizer = method(atoms, logfile=None)
     optimizer.run(fmax=fmax, steps=steps)
     return atoms, optimizer.nsteps
 
@@ -128,8 +131,10 @@ def run(output: Path, seed: int, console: Console) -> None:
     console.print(table)
 
     console.rule("4. Outside the training range")
-    _print_failures(potential, seed, console)
-    _print_values(potential, console)
+    # The default fit goes on as a repulsive core below the data and as a tail beyond them.
+    both = {"bare KAN": potential, "default fit": fit(curve, cutoff=10.0).potential}
+    _print_failures(both, seed, console)
+    _print_values(both, console)
 
     figures = {
         "fit": plot.plot_fit(potential, curve),
@@ -149,36 +154,39 @@ def _track(items: Sequence[T], what: str, console: Console) -> Iterable[T]:
     return track(items, what, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _print_failures(potential: KANPotential, seed: int, console: Console) -> None:
+def _print_failures(potentials: Mapping[str, KANPotential], seed: int, console: Console) -> None:
     """Count, over relaxations from random starts, those that end with atoms closer than the data go."""
     rng = np.random.default_rng(seed)
-    starts: dict[str, Callable[[], Atoms]] = {
+    make: dict[str, Callable[[], Atoms]] = {
         "dimer, inside": lambda: dimer(rng.uniform(R_MIN, R_MAX)),
         "dimer, below": lambda: dimer(rng.uniform(0.3, R_MIN)),
         "LJ13, inside": lambda: cluster(rng.uniform(1.0, 1.1), 0.02, int(rng.integers(2**31))),
         "LJ13, below": lambda: cluster(rng.uniform(0.4, 0.8), 0.02, int(rng.integers(2**31))),
     }
-    table = Table("start", "collapsed", "final shortest distance (A)", title=f"Bare KAN, {STARTS} random starts each")
-    r_min = potential.domain()[0]
-    for name, make in starts.items():
-        ends = [
-            shortest_distance(
-                relax(make(), KANCalculator(potential, on_extrapolation="ignore"), fmax=1e-3, steps=200)[0]
-            )
-            for _ in _track(range(STARTS), f"relaxing: {name}", console)
-        ]
-        collapsed = sum(end < 0.9 * r_min for end in ends)
-        table.add_row(name, f"{collapsed} of {STARTS}", f"{min(ends):.3f} to {max(ends):.3f}")
+    starts = {name: [make_one() for _ in range(STARTS)] for name, make_one in make.items()}
+    columns = [f"{label}: {what}" for label in potentials for what in ("collapsed", "shortest (A)")]
+    table = Table("start", *columns, title=f"{STARTS} random starts each")
+    r_min = next(iter(potentials.values())).domain()[0]
+    for name, systems in starts.items():
+        row = []
+        for potential in potentials.values():
+            calculator = KANCalculator(potential, on_extrapolation="ignore")
+            ends = [
+                # Far up the wall BFGS may need hundreds of steps with any potential.
+                shortest_distance(relax(atoms, calculator, fmax=1e-3, steps=1000, method=FIRE)[0])
+                for atoms in _track(systems, f"relaxing: {name}", console)
+            ]
+            row += [f"{sum(end < 0.9 * r_min for end in ends)} of {STARTS}", f"{min(ends):.3f} to {max(ends):.3f}"]
+        table.add_row(name, *row)
     console.print(table)
     console.print(f"collapsed: two atoms end closer than {0.9 * r_min:.3f} A, 0.9 of the smallest distance in the data")
 
 
-def _print_values(potential: KANPotential, console: Console) -> None:
-    table = Table("r (A)", "E KAN", "E LJ", "F KAN", "F LJ", "", title="Energy (eV) and force (eV/A)")
-    r_min, r_max = potential.domain()
+def _print_values(potentials: Mapping[str, KANPotential], console: Console) -> None:
+    table = Table("r (A)", *potentials, "Lennard-Jones", "", title="Energy (eV)")
+    r_min, r_max = next(iter(potentials.values())).domain()
     for r in (0.3, 0.5, 0.7, 0.9, 1.0, 1.1225, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0):
-        force = 12 * r**-13 - 6 * r**-7
         where = "" if r_min <= r <= r_max else "extrapolated"
-        values = (potential.energy(r), lennard_jones_energy(np.array(r)), potential.force(r), force)
-        table.add_row(f"{r:g}", *(f"{v:.4g}" for v in values), where)
+        energies = [*(p.energy(r) for p in potentials.values()), lennard_jones_energy(np.array(r))]
+        table.add_row(f"{r:g}", *(f"{v:.4g}" for v in energies), where)
     console.print(table)
