@@ -51,6 +51,18 @@ def mixture(potential, seed_result) -> KANPotential:
     return KANPotential({("Ar", "Ar"): a, ("Ar", "Ne"): b, ("Ne", "Ne"): a}, {"Ar": -1.5, "Ne": 0.25})
 
 
+@pytest.fixture(scope="session")
+def cured_mixture() -> KANPotential:
+    """Ar-Ar, Ar-Ne and Ne-Ne of different sizes and cutoffs, with cores and tails."""
+    pairs = {}
+    for pair, size, cutoff in ((("Ar", "Ar"), 1.0, 2.5), (("Ar", "Ne"), 0.95, 2.2), (("Ne", "Ne"), 0.9, None)):
+        curve = PairCurve.from_function(
+            lambda r, s=size: lj_energy(r / s), r_min=0.95 * size, r_max=2.0, n=50, seed=3, elements=pair
+        )
+        pairs[pair] = fit(curve, cutoff=cutoff).potential.function()
+    return KANPotential(pairs, {"Ar": -1.5, "Ne": 0.25})
+
+
 def brute_force(atoms, potential, model=None):
     """Energy, forces and stress (3x3) by a direct sum over all pairs and periodic images, in plain numpy.
 

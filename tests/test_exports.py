@@ -10,21 +10,10 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.socketio import SocketClient, SocketIOCalculator
 
-from ase_kan import KANCalculator, KANPotential, PairCurve, fit
+from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.extras import optional
 
 from .conftest import lj_energy
-
-
-@pytest.fixture(scope="module")
-def cured_mixture():
-    pairs = {}
-    for pair, size, cutoff in ((("Ar", "Ar"), 1.0, 2.5), (("Ar", "Ne"), 0.95, 2.2), (("Ne", "Ne"), 0.9, None)):
-        curve = PairCurve.from_function(
-            lambda r, s=size: lj_energy(r / s), r_min=0.95 * size, r_max=2.0, n=50, seed=3, elements=pair
-        )
-        pairs[pair] = fit(curve, cutoff=cutoff).potential.function()
-    return KANPotential(pairs, {"Ar": -1.5, "Ne": 0.25})
 
 
 def crowd(n, pbc, seed=1, closest=0.75, symbols=("Ar", "Ne"), box=(6.4, 7.0, 8.0)):

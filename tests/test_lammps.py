@@ -53,20 +53,6 @@ def argon():
     return fit(curve, cutoff=8.5).potential
 
 
-@pytest.fixture(scope="module")
-def cured_mixture():
-    """Ar-Ar, Ar-Ne and Ne-Ne of different sizes and cutoffs, with cores and tails."""
-    from ase_kan import KANPotential
-
-    pairs = {}
-    for pair, size, cutoff in ((("Ar", "Ar"), 1.0, 2.5), (("Ar", "Ne"), 0.95, 2.2), (("Ne", "Ne"), 0.9, None)):
-        curve = PairCurve.from_function(
-            lambda r, s=size: lj_energy(r / s), r_min=0.95 * size, r_max=2.0, n=50, seed=3, elements=pair
-        )
-        pairs[pair] = fit(curve, cutoff=cutoff).potential.function()
-    return KANPotential(pairs, {"Ar": -1.5, "Ne": 0.25})
-
-
 def random_mixture(seed, pbc, closest):
     """Atoms at random places, none closer than `closest`, in a box of unequal sides."""
     rng = np.random.default_rng(seed)
