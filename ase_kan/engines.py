@@ -30,7 +30,7 @@ except ImportError:  # installed without a compiler
     _kernel = None  # type: ignore[assignment]
 
 #: Verlet skins as a part of the cutoff; those of the compiled engine are wider, its pairs are cheaper to skip.
-AUTOGRAD_SKIN, COMPILED_SKIN = 0.16, 0.24
+AUTOGRAD_SKIN, COMPILED_SKIN = 0.16, 0.35
 #: Below this number of atoms a second thread costs more than it gives.
 THREADED_ATOMS = 20_000
 CHANGES = ("positions", "numbers", "cell", "pbc")
