@@ -41,7 +41,7 @@ class KANCalculator(Calculator):
         compiled potential is taken as it is). ``"autograd"`` evaluates the potential itself. ``"auto"`` is compiled
         where that is possible, and says so once where it is not.
     skin : float, optional
-        Verlet skin of the neighbor list, Angstrom; default a sixth of the cutoff, compiled about a quarter.
+        Verlet skin of the neighbor list, Angstrom; default a sixth of the cutoff, compiled about a third.
     threads : int, optional
         Of the compiled engine; default 1 below 20,000 atoms, above as many as the process may use.
     on_extrapolation : "warn", "raise" or "ignore"

@@ -54,9 +54,9 @@ kan::PairKernel choose_kernel(const std::string& wanted, std::string& chosen) {
     throw nb::value_error(("this machine has no instruction set " + wanted).c_str());
 }
 
-// A NumPy array of zeros that owns its memory.
+// A NumPy array that owns its memory, not initialized.
 template <class T> nb::object array(std::size_t rows, std::size_t columns, T** data) {
-    *data = new T[std::max<std::size_t>(rows * columns, 1)]();
+    *data = new T[std::max<std::size_t>(rows * columns, 1)];
     nb::capsule owner(*data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
     const std::size_t shape[2] = {rows, columns};
     return nb::cast(nb::ndarray<nb::numpy, T>(*data, columns > 1 ? 2 : 1, shape, owner));
@@ -128,7 +128,10 @@ class Kernel {
         nb::object forces_out = array(n, 3, &forces);
         double *energies = nullptr, *virials = nullptr;
         nb::object energies_out = nb::none(), virials_out = nb::none();
-        if (per_atom) energies_out = array(n, 1, &energies), virials_out = array(n, 6, &virials);
+        if (per_atom) {
+            energies_out = array(n, 1, &energies), virials_out = array(n, 6, &virials);
+            std::fill(energies, energies + n, 0.0), std::fill(virials, virials + 6 * n, 0.0);
+        }
         double virial[6] = {0, 0, 0, 0, 0, 0};
         kan::Sums total;
         std::int64_t bad = -1;

@@ -86,7 +86,6 @@ struct Sums {
     std::int64_t below = 0, above = 0;
     double shortest2 = std::numeric_limits<double>::infinity();
     bool inner = false;                 // some pair is closer than its table goes
-    std::vector<double> scratch;
 };
 
 // A position moved back by whole box vectors.
