@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-processors lint clean
 
 demo: .venv/installed
 	$(BIN)/ase-kan demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-processors: .venv/installed
+	.ci/processors
 
 lint: .venv/installed
 	$(BIN)/ruff check .

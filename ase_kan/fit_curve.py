@@ -200,18 +200,18 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
             history = pykan.train(model, points, test, plan.steps, report)
             network = pykan.from_pykan(model)
         else:
-            reduction = Reduction.of(train, plan.feature)
-            x, e = reduction.x, reduction.e
             if plan.linear:
+                reduction = Reduction.of(train, plan.feature)
                 network = fit_linear(train, reduction, grid, plan.k, beyond)[0]
                 history = {}
             else:
+                reduction, targets = taught(train, plan.feature)
+                e = reduction.e
                 # The bar shows eV: the reduced error times the unit of energy.
                 scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
-                network, loss, interrupted = fit_deep(
-                    plan.width, grid, plan.k, taught(train, reduction), plan.seed, plan.steps, scaled
-                )
+                network, loss, interrupted = fit_deep(plan.width, grid, plan.k, targets, plan.seed, plan.steps, scaled)
                 history = {"train": loss * e.scale}
+            x, e = reduction.x, reduction.e
     domain = (float(train.r[0]), float(train.r[-1]))
     function = PairFunction(network, domain, ends.rule(domain[1]), plan.feature, x, e)
     function = ends.attach(function, curve.elements)

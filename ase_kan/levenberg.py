@@ -22,9 +22,9 @@ import torch
 from scipy.optimize import least_squares
 from scipy.special import expit
 
+from ase_kan import solve
 from ase_kan.bsplines import Array, basis, uniform_knots
 from ase_kan.data import PairCurve
-from ase_kan.features import value_and_slope
 from ase_kan.linear import Reduction, default_grid, fit_linear
 from ase_kan.network import KANLayer, KANNetwork
 
@@ -38,6 +38,10 @@ EVALUATIONS = 150
 TEACHER_DEGREE, TEACHER_POINTS = 7, 200
 #: How far it reaches beyond the data, in mean distances between points: of 1000 random sets one has a wider gap.
 TEACHER_REACH = 7.0
+#: A few hundred steps on a non-convex function turn a difference in the last digit into another network, and the last
+#: digit of a logarithm or of a BLAS product depends on the processor. So the optimization begins with rounded numbers
+#: (the decimals are of reduced units) and goes on with sums in a fixed order alone: the same network everywhere.
+DATA_DECIMALS, TARGET_DECIMALS, START_DECIMALS = 10, 9, 4
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,16 @@ class Targets:
     slope: Array
     slope_weight: Array
 
+    def rounded(self) -> Targets:
+        """With `TARGET_DECIMALS` decimals."""
+        arrays = (self.u, self.y, self.slope, self.slope_weight)
+        return Targets(*(np.round(a, TARGET_DECIMALS) for a in arrays))
 
-def taught(curve: PairCurve, reduction: Reduction) -> Targets:
+
+def taught(curve: PairCurve, feature: str) -> tuple[Reduction, Targets]:
     """The data, and what the exact single-edge fit in 1/r says between and just beyond them."""
-    teacher = Reduction.of(curve, "1/r")
+    curve = _rounded(curve)
+    reduction, teacher = Reduction.of(curve, feature), Reduction.of(curve, "1/r")
     k = min(TEACHER_DEGREE, max(1, len(curve) - 4))
     grid = default_grid(curve, k)
     fitted = fit_linear(curve, teacher, grid, k, beyond=-(-grid // 4))[0]
@@ -67,14 +77,28 @@ def taught(curve: PairCurve, reduction: Reduction) -> Targets:
     r = np.concatenate([curve.r, mesh])
     u, du = reduction.inputs(r)
     tu, tdu = teacher.inputs(r)
-    y, slope_u = value_and_slope(lambda t: fitted.forward(t[:, None])[:, 0], tu)
+    layer = fitted[0]
+    splines = basis(layer.grid[0].numpy(), k, tu)
+    y, slope_u = (np.einsum("nc,c->n", matrix, layer.coef[0, 0].numpy()) for matrix in splines)
     # Same reduction of the energy in both: it depends on the data only.
     slope = slope_u * tdu
     n = len(curve)
     y[:n] = (curve.energy - reduction.e.shift) / reduction.e.scale
     if curve.force is not None:
         slope[:n] = -curve.force / reduction.e.scale
-    return Targets(u, y, slope / du, np.abs(du) * reduction.force_weight)
+    return reduction, Targets(u, y, slope / du, np.abs(du) * reduction.force_weight)
+
+
+def _rounded(curve: PairCurve) -> PairCurve:
+    """The curve with energies and forces rounded to `DATA_DECIMALS` of their spread, by exact powers of two."""
+
+    def rounded(values: Array) -> Array:
+        unit = 2.0 ** np.round(np.log2(max(float(np.std(values)), 1e-300) * 10.0**-DATA_DECIMALS))
+        result: Array = np.round(values / unit) * unit
+        return result
+
+    force = None if curve.force is None else rounded(curve.force)
+    return PairCurve(curve.r, rounded(curve.energy), force, curve.elements)
 
 
 class DenseKAN:
@@ -157,6 +181,7 @@ def fit_deep(
         Best reduced RMSE after every evaluation, all starts in a row.
     interrupted : bool
     """
+    targets = targets.rounded()
     kan = DenseKAN(width, grid, k)
     rng = np.random.default_rng(seed)
     history: list[float] = []
@@ -219,11 +244,10 @@ def _start(kan: DenseKAN, targets: Targets, rng: np.random.Generator, noise: flo
         x = np.einsum("nif,iof->no", kan.edge_features(x)[0], weights)
     matrix = kan.edge_features(x)[0].reshape(len(x), -1)
     layers.append(_ridge(matrix, targets.y[:, None]).ravel())
-    return np.concatenate(layers)
+    return np.asarray(np.round(np.concatenate(layers), START_DECIMALS), dtype=np.float64)
 
 
 def _ridge(matrix: Array, target: Array) -> Array:
     n = matrix.shape[1]
     stacked = np.concatenate([matrix, 1e-6 * np.eye(n)])
-    solution: Array = np.linalg.lstsq(stacked, np.concatenate([target, np.zeros((n, target.shape[1]))]), rcond=None)[0]
-    return solution
+    return solve.least_squares(stacked, np.concatenate([target, np.zeros((n, target.shape[1]))]))

@@ -24,6 +24,7 @@ from ase_kan.data import PairCurve
 from ase_kan.features import get_feature, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
 from ase_kan.pair import Affine
+from ase_kan.solve import least_squares
 
 Index = NDArray[np.int64]
 
@@ -134,7 +135,7 @@ def fit_linear(
     fold[[0, -1]] = -1
     scores: list[float] = [_cross_validate(rows, targets, fold, penalty, k) for penalty in PENALTIES]
     best = int(np.argmin(scores))
-    coef = _solve(np.concatenate(rows), np.concatenate(targets), PENALTIES[best], k)
+    coef = least_squares(*_penalised(np.concatenate(rows), np.concatenate(targets), PENALTIES[best], k))
     one = torch.ones(1, 1)
     layer = KANLayer(
         torch.from_numpy(knots)[None], torch.from_numpy(coef)[None, None], 0 * one, one, torch.zeros(1), "zero"
@@ -147,15 +148,18 @@ def _cross_validate(rows: list[Array], targets: list[Array], fold: Index, penalt
     squares = 0.0
     for number in range(FOLDS):
         train, test = fold != number, fold == number
-        coef = _solve(np.concatenate([a[train] for a in rows]), np.concatenate([t[train] for t in targets]), penalty, k)
+        stacked = _penalised(
+            np.concatenate([a[train] for a in rows]), np.concatenate([t[train] for t in targets]), penalty, k
+        )
+        coef = np.linalg.lstsq(*stacked, rcond=None)[0]
         squares += float(np.sum((rows[0][test] @ coef - targets[0][test]) ** 2))
     return float(np.sqrt(squares / max(int(np.sum(fold >= 0)), 1)))
 
 
-def _solve(matrix: Array, target: Array, penalty: float, k: int) -> Array:
+def _penalised(matrix: Array, target: Array, penalty: float, k: int) -> tuple[Array, Array]:
+    """The rows of the data, of the penalty and of the ridge below each other, and their targets."""
     n = matrix.shape[1]
     rough = np.diff(np.eye(n), k, axis=0) * np.sqrt(penalty * len(target))
     stacked = np.concatenate([matrix, rough, np.sqrt(RIDGE * len(target)) * np.eye(n)])
     padded = np.concatenate([target, np.zeros(len(stacked) - len(target))])
-    coef: Array = np.linalg.lstsq(stacked, padded, rcond=None)[0]
-    return coef
+    return stacked, padded

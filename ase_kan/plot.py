@@ -77,8 +77,12 @@ def plot_range(
     reference: EnergyFunction | None = None,
     r_max: float = 5.0,
     pair: Pair | None = None,
+    bare: Sequence[PairPotential] = (),
 ) -> Figure:
-    """Energy from r near 0 to `r_max`, the training range shaded: what happens where there were no data."""
+    """Energy from r near 0 to `r_max`, the training range shaded: what happens where there were no data.
+
+    `bare` are potentials without core and tail, drawn as thin lines for comparison.
+    """
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
     r_min, r_end = potential.domain(pair)
@@ -87,11 +91,15 @@ def plot_range(
     shade_domain(axes, r_min, r_end)
     if reference is not None:
         axes.plot(r, reference(r), color=TRUTH_COLOR, lw=2.5, alpha=0.35, label="reference")
+    for number, one in enumerate(bare):
+        label = f"{len(bare)} bare KANs" if number == 0 else None
+        axes.plot(r, one.energy(r, pair), color=POINT_COLOR, lw=0.8, alpha=0.7, label=label)
     axes.plot(r, energy, color=KAN_COLOR, lw=1.5, label="KAN")
     axes.axhline(0, color="gray", lw=0.6)
     known = energy[(r >= r_min) & (r <= r_end)]
     depth = max(np.ptp(known), 1e-12)
-    low, high = max(energy.min(), known.min() - 3 * depth), min(energy.max(), known.max() + 3 * depth)
+    lowest = min(float(one.energy(r, pair).min()) for one in (potential, *bare))
+    low, high = max(lowest, known.min() - 3 * depth), min(energy.max(), known.max() + 3 * depth)
     margin = 0.1 * (high - low)
     axes.set(xlim=(0, r_max), ylim=(low - margin, high + margin), xlabel="r (Å)", ylabel="energy (eV)")
     axes.set_title("Inside and outside the training range")

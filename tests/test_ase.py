@@ -39,11 +39,11 @@ def test_dimer_relaxes_to_the_lennard_jones_bond(potential):
         assert atoms.get_potential_energy() == pytest.approx(-0.25, abs=0.01)
 
 
-def test_lj13_relaxes_to_the_icosahedron(seed_result):
-    """Reference: -44.326801 epsilon (Cambridge Cluster Database); the tolerance is the seed fit's error per bond."""
+def test_lj13_relaxes_to_the_icosahedron(bare):
+    """Reference: -44.326801 epsilon (Cambridge Cluster Database); the tolerance is this model's error per bond."""
     atoms = Icosahedron("Ar", noshells=2, latticeconstant=1.6)
     atoms.rattle(0.03, seed=1)
-    atoms.calc = KANCalculator(seed_result.potential)
+    atoms.calc = KANCalculator(bare)
     assert BFGS(atoms, logfile=None).run(fmax=1e-5, steps=300)
     assert atoms.get_potential_energy() == pytest.approx(-44.326801 * 0.25, rel=0.03)
 

@@ -139,9 +139,9 @@ def test_load_in_another_process_without_pykan(tmp_path, potential):
     assert [m for m in bad if m != "sympy.core"] == []
 
 
-def test_every_flipped_byte_is_refused(tmp_path, seed_result):
+def test_every_flipped_byte_is_refused(tmp_path, bare):
     path, bad = tmp_path / "p.kan", tmp_path / "bad.kan"
-    seed_result.potential.save(path)
+    bare.save(path)
     content = path.read_bytes()
     rng = np.random.default_rng(0)
     positions = np.unique(np.concatenate([np.arange(0, 120), rng.integers(0, len(content), 250)]))
@@ -154,9 +154,9 @@ def test_every_flipped_byte_is_refused(tmp_path, seed_result):
         assert "\n" not in str(error.value)
 
 
-def test_every_cut_is_refused(tmp_path, seed_result):
+def test_every_cut_is_refused(tmp_path, bare):
     path, bad = tmp_path / "p.kan", tmp_path / "bad.kan"
-    seed_result.potential.save(path)
+    bare.save(path)
     content = path.read_bytes()
     for length in [*range(0, len(content), 97), len(content) - 1]:
         bad.write_bytes(content[:length])
@@ -167,7 +167,7 @@ def test_every_cut_is_refused(tmp_path, seed_result):
         KANPotential.load(bad)
 
 
-def test_foreign_and_newer_files_are_refused(tmp_path, seed_result):
+def test_foreign_and_newer_files_are_refused(tmp_path, bare):
     path = tmp_path / "p.kan"
     with pytest.raises(FileNotFoundError, match="no potential file"):
         KANPotential.load(path)
@@ -182,16 +182,16 @@ def test_foreign_and_newer_files_are_refused(tmp_path, seed_result):
     save_file({"a": torch.zeros(3)}, path)
     with pytest.raises(ValueError, match="not an ase_kan potential"):
         KANPotential.load(path)
-    seed_result.potential.save(path)
+    bare.save(path)
     newer = {"version": storage.FORMAT_VERSION + 1, "header": "{}", "sha256": ""}
     save_file(load_file(path), path, {"ase_kan": json.dumps(newer)})
     with pytest.raises(ValueError, match="upgrade ase_kan"):
         KANPotential.load(path)
 
 
-def test_failed_save_leaves_the_old_file(tmp_path, seed_result, monkeypatch):
+def test_failed_save_leaves_the_old_file(tmp_path, bare, monkeypatch):
     path = tmp_path / "p.kan"
-    seed_result.potential.save(path)
+    bare.save(path)
     before = path.read_bytes()
 
     def fail(*_):
@@ -199,11 +199,11 @@ def test_failed_save_leaves_the_old_file(tmp_path, seed_result, monkeypatch):
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        seed_result.potential.save(path)
+        bare.save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["p.kan"]
 
 
-def test_saving_into_a_missing_folder(tmp_path, seed_result):
+def test_saving_into_a_missing_folder(tmp_path, bare):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
-        seed_result.potential.save(tmp_path / "nowhere" / "p.kan")
+        bare.save(tmp_path / "nowhere" / "p.kan")

@@ -5,10 +5,11 @@ import pytest
 import torch
 from scipy.interpolate import BSpline
 
-from ase_kan import PairCurve
+from ase_kan import PairCurve, fit
 from ase_kan.bsplines import basis, uniform_knots
 from ase_kan.levenberg import DenseKAN
 from ase_kan.linear import Reduction, fit_linear
+from ase_kan.solve import least_squares
 
 from .conftest import lj_energy, lj_force
 
@@ -66,3 +67,27 @@ def test_linear_fit_is_the_optimum():
     rough = np.diff(np.eye(len(coef)), 3, axis=0)
     gradient = rows.T @ residual + penalty * len(residual) * rough.T @ rough @ coef
     assert np.abs(gradient).max() < 1e-10
+
+
+@pytest.mark.parametrize("columns", [(), (1,), (3,)])
+def test_least_squares_is_lapack(columns):
+    rng = np.random.default_rng(0)
+    matrix, target = rng.normal(size=(40, 12)), rng.normal(size=(40, *columns))
+    found = least_squares(matrix, target)
+    np.testing.assert_allclose(found, np.linalg.lstsq(matrix, target)[0], atol=1e-13)
+    assert found.shape == (12, *columns)
+
+
+@pytest.mark.parametrize(
+    "keywords", [{}, {"width": (1, 2, 1)}, {"width": (1, 2, 1), "feature": "r", "grid": 3, "k": 3}]
+)
+def test_the_last_digit_of_the_data_does_not_matter(keywords):
+    """Another processor's power function differs in the last digit: its fits are the same all the same."""
+    rng = np.random.default_rng(1)
+    for seed in range(3):
+        curve = PairCurve.from_function(lj_energy, r_min=0.95, r_max=2.0, n=50, seed=seed)
+        other = PairCurve(curve.r, curve.energy * (1 + rng.choice([-1, 0, 1], 50) * 2.0**-52), source=curve.source)
+        one, two = (fit(c, **keywords).potential for c in (curve, other))
+        r = np.linspace(0.95, 2.0, 300)
+        np.testing.assert_allclose(one.energy(r), two.energy(r), rtol=0, atol=2.5e-10)
+        np.testing.assert_allclose(one.force(r), two.force(r), rtol=0, atol=1e-8)
