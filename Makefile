@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint smoke clean
 
 demo: .venv/installed
 	$(BIN)/ase-kan demo
@@ -14,6 +14,10 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# sdist, wheel, no compiler, oldest dependencies, other Pythons: each in a fresh environment.
+smoke:
+	.ci/smoke $(PYTHON)
 
 # torch first and by itself: an unpinned torch would bring gigabytes of CUDA packages.
 .venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard ase_kan/kernel/*)
