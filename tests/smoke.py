@@ -20,6 +20,7 @@ from ase.optimize import BFGS
 
 import ase_kan
 from ase_kan import KANCalculator, PairCurve, fit
+from ase_kan.plot import plot_fit, save
 
 EPSILON = 0.25
 BOND = 2.0 ** (1.0 / 6.0)
@@ -52,7 +53,8 @@ def main(engine: str, checkout: Path) -> None:
     check("command", version == f"ase-kan {ase_kan.__version__}", version)
 
     lj = LennardJones(epsilon=EPSILON, sigma=1.0, rc=30.0)
-    result = fit(PairCurve.from_calculator(lj, ("Ar", "Ar"), r_min=0.9, r_max=2.5, n=60, seed=2))
+    curve = PairCurve.from_calculator(lj, ("Ar", "Ar"), r_min=0.9, r_max=2.5, n=60, seed=2)
+    result = fit(curve)
     result.potential.save("ar.kan")
     check("hold-out error (eV)", result.energy_rmse < 1e-4 * EPSILON, f"{result.energy_rmse:.1e}")
 
@@ -79,6 +81,12 @@ def main(engine: str, checkout: Path) -> None:
     saved, *extra = output(sys.executable, "-W", "ignore", "-c", RUN).split()
     check("saved and loaded, energy (eV)", float(saved) == stretched, saved)
     check("not imported to run it", not extra, " ".join(extra) or "pykan, matplotlib")
+
+    # The imports of pykan (pandas, scikit-learn, sympy, ...) and of the figures work as well.
+    name = type(result.potential.network()).__name__
+    check("pykan's model", name == "MultKAN", name)
+    save(plot_fit(result.potential, curve), "fit.png")
+    check("figure (bytes)", Path("fit.png").stat().st_size > 10_000, Path("fit.png").stat().st_size)
 
 
 if __name__ == "__main__":
