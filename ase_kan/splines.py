@@ -80,8 +80,9 @@ class Spline:
         for at, change in zip(self.at, self.change, strict=True):
             u = u + change * (x - at).clamp(min=0)
         row = u.detach().floor().clamp(0, len(self.rows) - 1)
-        t = u - row
         c = torch.from_numpy(self.rows).to(r.device)[row.long()]
+        # The slope of t is that of its row: beside a break, rounding may give u the slope of the row before.
+        t = (u - row).detach() - c[..., 6] / 2 * (x - x.detach())
         energy = c[..., 5]
         for k in range(4, -1, -1):
             energy = energy * t + c[..., k]
