@@ -276,8 +276,9 @@ def _rows(phi: Callable[[Tensor], Tensor], left: float, right: float, last: bool
     inner_energy, inner_slope, inner_curvature = two_derivatives(phi, nudged)
     curvature[[0, -1]] = inner_curvature
     if last:
-        energy[-1] = inner_energy[1] + inner_slope[1] * (right - nudged[1])
-        slope[-1] = inner_slope[1]
+        gap = right - nudged[1]
+        energy[-1] = inner_energy[1] + inner_slope[1] * gap
+        slope[-1] = inner_slope[1] + inner_curvature[1] * gap
     h = x[1] - x[0]
     first = slope / (2 * r) * h
     second = (curvature - slope / r) / (4 * r**2) * h**2

@@ -8,8 +8,10 @@ from ase import Atoms, units
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
 from ase_kan.cli import main
+from ase_kan.continuations import Continuation
 from ase_kan.exports import ExportWarning, tables
 from ase_kan.lammps import write_table
+from ase_kan.pair import PairFunction
 
 from .conftest import lj_energy
 from .test_lammps import in_lammps
@@ -33,13 +35,16 @@ def gappy():
 
 @pytest.fixture(scope="module")
 def rough():
-    """Energies with an error of 1e-4 eV: the curvature at the ends of the data is noise, and both joints are C1."""
-    rng = np.random.default_rng(0)
-    r = np.concatenate([[3.0], np.sort(rng.uniform(3.0, 9.0, 48)), [9.0]])
-    curve = PairCurve(r, argon_energy(r) + 1e-4 * rng.normal(size=50), elements=("Ar", "Ar"))
-    potential = fit(curve, cutoff=12.0).potential
-    assert potential.function().core.order == 1
-    return potential
+    """Argon with a core that joins with one derivative: the force has a kink there."""
+    r = np.linspace(3.0, 9.0, 60)
+    smooth = fit(PairCurve(r, argon_energy(r), elements=("Ar", "Ar")), cutoff=12.0).potential.function()
+    energy, force = (float(f(3.0)) for f in (KANPotential({None: smooth}).energy, KANPotential({None: smooth}).force))
+    height = 3.0 * force / 12
+    core = Continuation(3.0, ((height, 12.0),), energy - height)
+    function = PairFunction(
+        smooth.network, smooth.domain, smooth.cutoff, smooth.feature, smooth.x, smooth.e, core, smooth.tail
+    )
+    return KANPotential({("Ar", "Ar"): function})
 
 
 def dimers(r, spacing=20.0):
