@@ -25,12 +25,14 @@ from ase_kan.continuations import (
     tail_range,
 )
 from ase_kan.cutoff import ONSET_FRACTION, Cutoff
-from ase_kan.features import Array, get_feature, replace_where
+from ase_kan.features import Array, get_feature, replace_where, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
 from ase_kan.scale import energy_scale
 
 #: Distances at which `PairFunction.rough_knots` looks for crossings, and the most that it reports.
 CROSSING_SEARCH, MOST_CROSSINGS = 1000, 60
+#: Distances at which `PairFunction.must_be_finite` looks.
+FINITE_SEARCH = 300
 #: With a tail, the default cutoff is where it has fallen to this part of the scale of the energy ...
 TAIL_LEVEL = 1e-4
 #: ... but not beyond so many times the end of the data.
@@ -82,6 +84,8 @@ class PairFunction(nn.Module):
         r_min, r_max = map(float, domain)
         if not (np.isfinite([r_min, r_max]).all() and 0 <= r_min < r_max):
             raise ValueError(f"need a domain with 0 <= r_min < r_max, got ({r_min:g}, {r_max:g})")
+        if core is not None and tail is not None and not core.joint < tail.joint:
+            raise ValueError(f"the core, below {core.joint:g} A, and the tail, beyond {tail.joint:g} A, overlap")
         self.network = network
         self.domain = (r_min, r_max)
         self.cutoff = cutoff
@@ -114,6 +118,16 @@ class PairFunction(nn.Module):
         if self.tail is not None:
             energy = replace_where(r > self.tail.joint, energy, self.tail, r)
         return energy
+
+    def must_be_finite(self, name: str) -> None:
+        """`ValueError` if energy or slope overflow from 0.4 of the shortest distance of the data to the cutoff."""
+        radius = self.cutoff.radius
+        r = np.geomspace(max(0.4 * self.domain[0], 0.02 * radius), radius, FINITE_SEARCH)
+        r = np.append(r, [end for end in self.domain if end > r[0]])
+        with np.errstate(all="ignore"):
+            bad = r[~np.isfinite(value_and_slope(self, r)).all(axis=0)]
+        if len(bad):
+            raise ValueError(f"the energy of {name} or its slope overflows at r = {bad[0]:.6g} A")
 
     def rough_knots(self) -> set[float]:
         """Distances where the KAN has at most three continuous derivatives: its edges' knots, for k up to 4.

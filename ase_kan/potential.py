@@ -260,16 +260,25 @@ class KANPotential(nn.Module):
         Raises
         ------
         FileNotFoundError, ValueError
-            If the file is missing, foreign, damaged or of a newer format.
+            If the file is missing, foreign, damaged or of a newer format, or what it holds is no potential: too large,
+            with entries of wrong types or ranges, or not finite from 0.4 of the shortest distance of the data to the
+            cutoff. One line names the file and the entry.
         """
         header, tensors = storage.read(path)
-        pairs: dict[Pair | None, PairFunction] = {}
-        for index, entry in enumerate(header["pairs"]):
-            prefix = f"functions.{index}."
-            mine = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-            key = entry["elements"]
-            pairs[None if key is None else (key[0], key[1])] = PairFunction.restore(entry, mine)
-        return cls(pairs, header["reference_energies"], header["info"])
+        try:
+            found: list[tuple[Pair | None, PairFunction]] = []
+            for index, entry in enumerate(header["pairs"]):
+                prefix = f"functions.{index}."
+                mine = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+                key = entry["elements"]
+                found.append((None if key is None else sorted_pair(key), PairFunction.restore(entry, mine)))
+            if len({pair for pair, _ in found}) < len(found):
+                raise ValueError("a pair is given twice")
+            for pair, function in found:
+                function.must_be_finite("every pair" if pair is None else "-".join(pair))
+            return cls(dict(found), header["reference_energies"], header["info"])
+        except ValueError as error:
+            raise ValueError(f"{path} is not a valid potential: {error}") from None
 
     def describe(self) -> str:
         """Elements, domains, cutoffs, networks and what the fit reported, as lines of text."""
