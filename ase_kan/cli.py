@@ -58,11 +58,11 @@ def _number(
 
     def parse(text: str) -> float:
         value = convert(text)
-        if not (low <= value if or_low else low < value) or not value < high:
-            bounds = f"{'at least' if or_low else 'above'} {low:g}" + (
-                f" and below {high:g}" if high < math.inf else ""
-            )
-            raise argparse.ArgumentTypeError(f"{text} is not a number {bounds}")
+        if not (low <= value if or_low else low < value):
+            raise argparse.ArgumentTypeError(f"must be {'at least' if or_low else 'above'} {low:g}, got {text}")
+        if not value < high:
+            bound = "finite" if high == math.inf else f"below {high:g}"
+            raise argparse.ArgumentTypeError(f"must be {bound}, got {text}")
         return value
 
     parse.__name__ = "number" if convert is float else "whole number"  # argparse: "invalid number value: 'x'"
@@ -77,7 +77,10 @@ _part = _number(float, 0, 1, or_low=True)
 
 def _energy(text: str) -> float | str:
     """A number or "limit"."""
-    return text if text == "limit" else float(text)
+    try:
+        return text if text == "limit" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or limit, got {text}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -227,7 +230,10 @@ def _export(args: argparse.Namespace) -> None:
 
     check_output(args.output, "LAMMPS table", args.potential)
     potential = KANPotential.load(args.potential)
-    check_output(args.output.with_name(f"in.{args.output.stem}"), "LAMMPS script", args.potential, args.output)
+    commands_file = args.output.with_name(f"in.{args.output.stem}")
+    if commands_file == args.output:
+        raise UsageError(f"{args.output} is where the commands go: call the table otherwise, e.g. ar.table")
+    check_output(commands_file, "LAMMPS script", args.potential)
     script, commands = write_table(potential, args.output, args.elements, args.units, args.tol)
     print("\n".join(commands))
     print(f"wrote {args.output}, {script}")

@@ -21,6 +21,8 @@ Pair = tuple[str, str]
 
 #: Energies and forces (or None) at the distances given: where fresh hold-out points come from.
 Source = Callable[[Array], tuple[Array, "Array | None"]]
+#: Distances (Angstrom), and the largest energies (eV) and forces, beyond which a value is a mistake (metres, say).
+SHORTEST, LONGEST, LARGEST = 1e-4, 1e5, 1e30
 #: Fewest points that the limit of the energy at infinity is taken from.
 LIMIT_POINTS = 5
 #: A force column is compared with the changes of energy over so many stretches, and may miss this part of them.
@@ -65,6 +67,11 @@ class PairCurve:
             raise ValueError(f"a curve needs at least 2 points, got {len(r)}")
         if r.min() <= 0:
             raise ValueError(f"distances must be positive, got r = {r.min():g}: drop such points")
+        if r.min() < SHORTEST or r.max() > LONGEST:
+            bad = r.min() if r.min() < SHORTEST else r.max()
+            raise ValueError(
+                f"distances must lie between {SHORTEST:g} and {LONGEST:g} A, got r = {bad:g}: other units?"
+            )
         energy = _finite_vector("energy", self.energy, len(r))
         force = None if self.force is None else _finite_vector("force", self.force, len(r))
         order = np.argsort(r, kind="stable")
@@ -276,6 +283,8 @@ def _finite_vector(name: str, values: ArrayLike, length: int | None = None) -> A
     bad = np.flatnonzero(~np.isfinite(array))
     if len(bad):
         raise ValueError(f"{name}[{bad[0]}] is {array[bad[0]]}: remove the {len(bad)} points that are not finite")
+    if len(bad := np.flatnonzero(np.abs(array) > LARGEST)):
+        raise ValueError(f"{name}[{bad[0]}] is {array[bad[0]]:g}: such a value is a mistake, or has other units")
     return array
 
 

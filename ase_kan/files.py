@@ -53,7 +53,7 @@ def check_output(path: str | os.PathLike[str], kind: str, *inputs: str | os.Path
     with open(path, "rb") as file:
         start = file.read(1024)
     if start and not re.match(_BEGINNINGS[kind], start, re.DOTALL):
-        raise ValueError(f"{path} exists and is no {kind} by ase_kan: remove it, or choose another output")
+        raise ValueError(f"{path} exists and is not a {kind}: remove it, or choose another output")
 
 
 @contextmanager
