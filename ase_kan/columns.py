@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ase_kan.features import Array
-from ase_kan.units import energy_unit, force_unit, is_unit, length_unit
+from ase_kan.units import energy_unit, force_unit, is_default, is_unit, length_unit
 
 #: What a column can be; "gradient" is dE/dr, "skip" a column that is not used.
 KINDS = ("r", "energy", "force", "gradient", "skip")
@@ -57,7 +57,7 @@ class Column:
             # Not E_K, which is a kinetic energy.
             if (kind := _KIND_OF.get(_folded(head))) and is_unit(unit) and (sign == "/" or len(unit) > 1):
                 return cls(name, kind, unit.strip("()[]"))
-        if match := re.fullmatch(r"(.+?)\s*[(\[](.*?)[)\]]", name):
+        if match := re.fullmatch(r"(.+?)\s*[(\[]([^()\[\]]*)[)\]]", name):
             return cls(name, _KIND_OF.get(_folded(match[1])), match[2].strip())
         return cls(name, None, None)
 
@@ -119,10 +119,12 @@ def read_columns(path: Path, columns: Sequence[str] | None, units: tuple[str, st
         _check_kinds(columns)
     try:
         content = _content(_decode(path.read_bytes()))
-        rows, lines, found = _read_rows(content, columns is not None)
+        rows, lines, found, comments = _read_rows(content, columns is not None)
         n = rows.shape[1]
         kinds = _kinds(found, columns, n)
         stated = {kind: c.unit for kind, c in zip(kinds, found or (), strict=False) if kind and c.unit is not None}
+        if units is None and not {"r", "energy"} <= stated.keys():
+            _refuse_unread_units(comments, set(stated.values()))
         scales = _scales(stated, units)
         values = {kind: rows[:, i] * scales[kind] for i, kind in enumerate(kinds) if kind != "skip"}
         for kind, column in values.items():
@@ -187,8 +189,8 @@ def _scales(stated: dict[str, str], units: tuple[str, str] | None) -> dict[str, 
     return scales
 
 
-def _read_rows(content: list[tuple[int, str]], named: bool) -> tuple[Array, list[int], list[Column] | None]:
-    """The numbers, the line of each row, and the file's own names; `named`: by the caller, so that they may lack."""
+def _read_rows(content: list[tuple[int, str]], named: bool) -> tuple[Array, list[int], list[Column] | None, list[str]]:
+    """The numbers, the line of each row, the file's own names (`named`: by the caller, so they may lack), comments."""
     lines = [(number, line) for number, line in content if line and not line.startswith(COMMENTS)]
     first = next((n for n, (_, line) in enumerate(lines) if _starts_with_number(line)), None)
     if first is None:
@@ -202,7 +204,7 @@ def _read_rows(content: list[tuple[int, str]], named: bool) -> tuple[Array, list
     headers = [line for _, line in lines[:first]]
     comments = [line.strip("".join(COMMENTS)) for n, line in content if n < lines[first][0] and line not in headers]
     found = _names(headers, comments, separator, len(rows[0]), named)
-    return np.array(rows), [number for number, _ in lines[first:]], found
+    return np.array(rows), [number for number, _ in lines[first:]], found, [*headers, *comments]
 
 
 def _decode(raw: bytes) -> str:
@@ -278,10 +280,15 @@ def _folded(name: str) -> str:
     return re.sub(r"\s+", "_", name.strip().casefold())
 
 
-def _split_names(line: str, separator: str) -> list[Column]:
-    if separator != " " and separator in line:
-        return [Column.parse(field) for field in line.rstrip(separator).split(separator)]
-    return [Column.parse(word) for word in _WORD.findall(line)]
+def _split_names(line: str, separator: str, n: int) -> list[Column]:
+    """The n names of a line, divided like the rows or in another way; none if there are not n."""
+    for sign in dict.fromkeys((separator, ",", ";", "\t")):
+        if sign in line and sign != " ":
+            columns = [Column.parse(field) for field in line.rstrip(sign).split(sign)]
+            if len(columns) == n:
+                return columns
+    columns = [Column.parse(word) for word in _WORD.findall(line)]
+    return columns if len(columns) == n else []
 
 
 def _names(
@@ -294,12 +301,22 @@ def _names(
     names: list[Column] | None = None
     plain = list(headers)
     for line in plain or comments:
-        columns = _split_names(line, separator)
-        right = len(columns) == n
-        if right and names and all(is_unit(c.name) for c in columns):
+        columns = _split_names(line, separator, n)
+        if columns and names and all(is_unit(c.name) for c in columns):
             names = [Column(a.name, a.kind, b.name.strip("()[]")) for a, b in zip(names, columns, strict=True)]
-        elif right and ((plain and not names) or {"r", "energy"} <= {c.kind for c in columns}):
+        elif plain and any(_NUMBER.fullmatch(column.name) for column in columns):
+            raise ValueError(f"{line!r} is neither a row of numbers nor names of columns")
+        elif columns and ((plain and not names) or {"r", "energy"} <= {c.kind for c in columns}):
             names = columns
         elif plain and not lenient:
             raise ValueError(f"{line!r} does not name {n} columns: put # before it, or say --columns r,energy or so")
     return names
+
+
+def _refuse_unread_units(comments: Iterable[str], read: set[str]) -> None:
+    """Units in free text are not read; other ones than Angstrom and eV there must not be passed over."""
+    for line in comments:
+        for word in re.split(r"[\s,;:()\[\]=]+", line):
+            # Shorter ones, such as K or pm, are words of other kinds too.
+            if len(word) > 2 and word not in read and is_unit(word) and not is_default(word):
+                raise ValueError(f"a comment speaks of {word!r}: give the units, e.g. --units bohr hartree (or A eV)")

@@ -77,6 +77,11 @@ def is_unit(name: str) -> bool:
     return bool(_scale(energy.strip("()"), ENERGIES) and _scale(length.strip("()"), LENGTHS))
 
 
+def is_default(name: str) -> bool:
+    """Whether this is the name of the Angstrom or of eV."""
+    return (_scale(name, LENGTHS) or _scale(name, ENERGIES)) == 1.0
+
+
 def _known(name: str, known: dict[str, float], what: str) -> float:
     scale = _scale(name, known)
     if scale is None:
