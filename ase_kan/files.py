@@ -1,12 +1,59 @@
-"""Files that are never half written: write to a temporary name, then rename."""
+"""Files that are never half written (write to a temporary name, then rename), and never somebody else's."""
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+#: How the files that commands write begin.
+_BEGINNINGS = {
+    "potential": rb'.{8}\{"__metadata__":\{"ase_kan"',
+    "figure": rb"\x89PNG|%PDF|%!PS|<\?xml|\xff\xd8|II\*|MM\0\*|RIFF|\x1f\x8b|GIF8|%%|\\def",
+    "LAMMPS table": rb"# DATE: .*ase_kan",
+    "LAMMPS script": rb".{0,500}written by ase_kan",
+    "benchmark": rb'\{\s*"version"',
+}
+
+
+def check_output(path: str | os.PathLike[str], kind: str, *inputs: str | os.PathLike[str]) -> None:
+    """Refuse to write where something would be lost, before any work is done.
+
+    Parameters
+    ----------
+    path : path
+        What is to be written.
+    kind : str
+        What it will hold: "potential", "figure", "LAMMPS table", "LAMMPS script" or "benchmark".
+    *inputs : path
+        Files that are read for it.
+
+    Raises
+    ------
+    ValueError
+        If `path` is one of the inputs, or an existing file of another kind (an empty one is overwritten).
+    OSError
+        If it is a folder, or in a folder that does not exist.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
+    if not path.exists():
+        return
+    for source in map(Path, inputs):
+        if source.exists() and path.samefile(source):
+            raise ValueError(f"{path} is read and would be overwritten: choose another output")
+    if not path.is_file():
+        return  # /dev/null and the like
+    with open(path, "rb") as file:
+        start = file.read(1024)
+    if start and not re.match(_BEGINNINGS[kind], start, re.DOTALL):
+        raise ValueError(f"{path} exists and is not a {kind}: remove it, or choose another output")
 
 
 @contextmanager

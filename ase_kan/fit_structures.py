@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from ase_kan import __version__
 from ase_kan.checkpoint import Checkpoint
@@ -110,6 +111,8 @@ def fit_structures(
         raise ValueError(f"validation must be a part of the structures from 0 to 0.5, got {validation}")
     if resume and checkpoint is None:
         raise ValueError("resume needs the checkpoint file to go on from")
+    if unknown := [symbol for symbol in elements or () if symbol not in atomic_numbers]:
+        raise ValueError(f"unknown chemical symbol {unknown[0]!r} in elements")
     get_feature(feature)
     ends = Ends(core=core, tail=None)  # the data reach to the cutoff
     check_architecture(width, grid=grid, k=k, steps=steps)
@@ -140,6 +143,8 @@ def fit_structures(
     if counts["used"] == 0:
         raise ValueError(f"no structure could be used: {_tell(counts)}")
     functions, energies, penalty = problem.solve(grid, k, feature)
+    if not functions:
+        raise ValueError("no two atoms of the structures are closer than the cutoff: give a larger one")
     if len(width) > 2:
         functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
     functions = {

@@ -111,10 +111,8 @@ class Structures:
             for number, atoms in enumerate(self._images):
                 yield self._sample(number, atoms, f"structure {number}")
             return
-        from ase.io import iread
-
         assert self._path is not None
-        for number, atoms in enumerate(iread(self._path, index=self._index, format=self._format)):
+        for number, atoms in enumerate(_frames(self._path, self._index, self._format)):
             yield self._sample(number, atoms, f"{self._path}, structure {number}")
 
     def _sample(self, number: int, atoms: Atoms, origin: str) -> Sample:
@@ -146,6 +144,20 @@ class Structures:
         if weight < 0:
             raise ValueError(f"{origin} has the negative weight {weight:g}")
         return Sample(atoms, energy, forces, stress, weight, origin)
+
+
+def _frames(path: Path, index: str, format: str | None) -> Iterator[Atoms]:
+    """`ase.io.iread`, whose many kinds of errors (one for each format) become one that names the structure."""
+    from ase.io import iread
+
+    number = 0
+    try:
+        for atoms in iread(path, index=index, format=format):
+            yield atoms
+            number += 1
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}, structure {number}, cannot be read by ASE: {why}") from error
 
 
 def _checked(values: Any, shape: tuple[int, ...], name: str, origin: str) -> Array:
