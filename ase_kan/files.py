@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -25,9 +26,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: there is no folder {target.parent}")
-    start, end = f".{target.stem}.{platform.node()}.", f".tmp{target.suffix}"
-    _clean(target, start, end)
-    temporary = target.with_name(f"{start}{os.getpid()}.{threading.get_ident()}{end}")
+    _clean(target)
+    unique = f"{platform.node()}.{os.getpid()}.{threading.get_ident()}"
+    temporary = target.with_name(f".{target.stem}.{unique}.tmp{target.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -37,25 +38,26 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _clean(target: Path, start: str, end: str) -> None:
-    """Remove the temporary files of dead processes of this machine, and old ones of others."""
+def _clean(target: Path) -> None:
+    """Remove the temporary files of `target` whose process on this machine has ended, and old ones of others."""
+    ours = re.compile(rf"\.{re.escape(target.stem)}\.(.+)\.(\d+)\.\d+\.tmp{re.escape(target.suffix)}")
     for name in os.listdir(target.parent):
-        if not (name.startswith(f".{target.stem}.") and name.endswith(end)):
+        if (match := ours.fullmatch(name)) is None:
             continue
-        left = target.with_name(name)
-        process = name.removeprefix(start).partition(".")[0]
-        with contextlib.suppress(OSError):  # gone meanwhile, or not ours
-            if (name.startswith(start) and process.isdigit() and not _alive(int(process))) or (
-                time.time() - left.stat().st_mtime > OLD
-            ):
+        left, (node, process) = target.with_name(name), match.groups()
+        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+            ended = node == platform.node() and not _alive(int(process))
+            if ended or time.time() - left.stat().st_mtime > OLD:
                 left.unlink()
 
 
 def _alive(process: int) -> bool:
+    if os.name != "posix":  # signal 0 asks only there
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except OSError:  # somebody else's
         pass
     return True
