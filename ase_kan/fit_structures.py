@@ -38,12 +38,11 @@ START_FRACTION = 0.8
 #: Where switching starts, as a part of the cutoff. The data themselves say how a pair energy goes to zero: a narrow
 #: switch lets the fit follow them (mixture of docs/accuracy.md: force error 2e-5 eV/A; 5e-5 with 0.9).
 STRUCTURES_ONSET = 0.97
-#: What may be wrong with labels that nothing explains.
-CHECK = {
-    "energy": "units (eV), and that all come from the same method",
-    "forces": "units (eV/A) and sign (minus the gradient)",
-    "virial": "units and sign: virial = -stress * volume in eV, stress in eV/A^3",
-}
+#: What to check where a fit explains nothing: one wrong property spoils the others.
+LABELS = (
+    "units and signs of all labels: total energies in eV, forces in eV/A (minus the gradient), stresses in eV/A^3 "
+    "(positive when the cell wants to shrink), virials in eV (-stress * volume)"
+)
 #: Time between two reports of progress, s.
 REPORT_INTERVAL = 2.0
 
@@ -172,7 +171,7 @@ def fit_structures(
         if weight_of[name] and share is not None and share < 0:
             warnings.warn(
                 f"the fit explains the {name} of the structures by {share:.2%}, worse than "
-                f"{'lone atoms' if name == 'energy' else 'their mean'} would: check their {CHECK[name]}",
+                f"{'lone atoms' if name == 'energy' else 'their mean'} would: check {LABELS}",
                 stacklevel=3,
             )
     return result
@@ -244,7 +243,9 @@ def _unread(structures: Structures, first: list[Sample], state: Checkpoint) -> l
             have = f"they have {', '.join(names)}" if names else "and nothing like it"
             raise ValueError(f"no structure has the {name} named {key!r}: {have}")
         if names and not (name == "virial" or (name == "stress" and structures.keys["virial"])):
-            messages.append(f"no {name} was read, but the structures have {', '.join(names)}: name it with a key")
+            messages.append(
+                f"nothing was read as {name}, but the structures have {', '.join(names)}: name it with a key"
+            )
     return messages
 
 

@@ -164,14 +164,28 @@ class Structures:
         if self._energies is not None and len(self._energies) > number + 1:
             raise ValueError(f"{len(self._energies)} energies were given for {number + 1} structures")
 
-    def _atoms(self) -> Iterable[Atoms]:
+    def _atoms(self) -> Iterator[Atoms]:
         if self._images is not None:
-            return self._images
+            yield from self._images
+            return
         from ase.io import iread
 
         assert self._path is not None
-        images: Iterable[Atoms] = iread(self._path, index=self._index, format=self._format)
-        return images
+        number = 0
+        reader = iter(iread(self._path, index=self._index, format=self._format))
+        while True:
+            try:
+                atoms = next(reader)
+            except StopIteration:
+                return
+            except OSError:
+                raise
+            except Exception as error:  # ASE's readers raise whatever their parsing meets
+                raise ValueError(
+                    f"{self._path}, structure {number}: ASE cannot read it: {type(error).__name__}: {_line(error)}"
+                ) from error
+            yield atoms
+            number += 1
 
     def _sample(self, number: int, atoms: Atoms, origin: str) -> Sample:
         n = len(atoms)
@@ -242,6 +256,10 @@ def look_alikes(structures: Iterable[Atoms], name: str, key: str | None = None) 
     return sorted(found)
 
 
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
 def _listed(names: Sequence[str]) -> str:
     return f"; it has {', '.join(names)}" if names else ""
 
@@ -273,7 +291,7 @@ def _results(atoms: Atoms, origin: str, compute: bool, read: bool) -> Mapping[st
     except Exception as error:
         raise ValueError(
             f"{origin}: its calculator has no results for it and cannot compute them: "
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            f"{type(error).__name__}: {_line(error)}"
         ) from error
     return {**getattr(calc, "results", {}), **own}
 
