@@ -16,6 +16,7 @@ from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from ase_kan import __version__
 from ase_kan.checkpoint import Checkpoint
@@ -29,7 +30,7 @@ from ase_kan.normal import PROPERTIES, Accumulator, Pair, RadialMesh, energy_bas
 from ase_kan.pair import Affine, Ends, PairFunction
 from ase_kan.potential import KANPotential
 from ase_kan.result import FitResult, training_bar
-from ase_kan.structures import Sample, Structures, look_alikes
+from ase_kan.structures import Sample, Structures
 
 #: Structures looked at before the pass, for their elements and smallest distances.
 PEEK = 200
@@ -123,6 +124,11 @@ def fit_structures(
         raise ValueError(f"validation must be a part of the structures from 0 to 0.5, got {validation}")
     if resume and checkpoint is None:
         raise ValueError("resume needs the checkpoint file to go on from")
+    if len(weights) != 3 or not all(0 <= weight < np.inf for weight in weights) or not any(weights):
+        raise ValueError(f"weights are those of energy, forces and virial, not negative, got {weights}")
+    for symbol, energy in (reference_energies or {}).items():
+        if symbol not in atomic_numbers or not np.isfinite(energy):
+            raise ValueError(f"reference_energies must map chemical symbols to eV, got {symbol!r}: {energy}")
     get_feature(feature)
     ends = Ends(core=core, tail=None)  # the data reach to the cutoff
     check_architecture(width, grid=grid, k=k, steps=steps)
@@ -130,6 +136,12 @@ def fit_structures(
     first = list(islice(stream, PEEK))
     if not first:
         raise ValueError(f"there are no structures to fit to in {structures.name}")
+    if len(first) == PEEK:  # more may come
+        known = {name for name in PROPERTIES if any(getattr(sample, name) is not None for sample in first)}
+        for name, key, alike in structures.unread(first, known):
+            if key is not None:
+                message = f"none of the first {PEEK} structures has the {name} named {key!r}"
+                warnings.warn(f"{message}; they have {alike or 'nothing like it'}", stacklevel=3)
     meshes = _meshes(first, cutoff, onset, elements, start)
     symbols = sorted({s for pair in meshes for s in pair})
     baseline = energy_baseline(first, dict(reference_energies or {}))
@@ -153,7 +165,7 @@ def fit_structures(
     counts = state.counts
     if counts["used"] == 0:
         raise ValueError(f"no structure could be used: {_tell(counts)}")
-    for message in _unread(structures, first, state):
+    for message in _check_labels(structures, first, state):
         warnings.warn(message, stacklevel=3)
     if not problem.seen:
         raise ValueError(f"no two atoms of the structures are within the cutoff, {train.reach:g} A")
@@ -186,6 +198,8 @@ def _meshes(
 ) -> dict[Pair, RadialMesh]:
     seen = sorted({symbol for sample in first for symbol in sample.atoms.symbols})
     symbols = seen if elements is None else sorted(set(elements))
+    if unknown := [symbol for symbol in symbols if symbol not in atomic_numbers]:
+        raise ValueError(f"elements must be chemical symbols, got {', '.join(map(repr, unknown))}")
     pairs = Accumulator.pairs_of(symbols)
     if isinstance(cutoff, Mapping):
         given = {tuple(sorted(pair)): float(value) for pair, value in cutoff.items()}
@@ -229,23 +243,17 @@ def _shortest(first: list[Sample], reach: float) -> dict[Pair, float]:
     return found
 
 
-def _unread(structures: Structures, first: list[Sample], state: Checkpoint) -> list[str]:
-    """Warnings about labels that look like ones but were not read; `ValueError` for a key that no structure has."""
+def _check_labels(structures: Structures, first: list[Sample], state: Checkpoint) -> list[str]:
+    """Warnings about names that look like labels but were not read; `ValueError` for a key that no structure has."""
+    known = {name for name in PROPERTIES for a in (state.train, state.held) if a.equations[name].count}
+    if any("ignored" in name for name in state.counts):  # stresses without a cell
+        known.add("virial")
     messages = []
-    atoms = [sample.atoms for sample in first]
-    ignored = any("ignored" in name for name in state.counts)  # stresses without a cell
-    for name, key in structures.keys.items():
-        equations = [a.equations["virial" if name == "stress" else name] for a in (state.train, state.held)]
-        if any(part.count for part in equations) or (ignored and name in ("stress", "virial")):
-            continue
-        names = look_alikes(atoms, name, key)
+    for name, key, alike in structures.unread(first, known):
         if key is not None:
-            have = f"they have {', '.join(names)}" if names else "and nothing like it"
-            raise ValueError(f"no structure has the {name} named {key!r}: {have}")
-        if names and not (name == "virial" or (name == "stress" and structures.keys["virial"])):
-            messages.append(
-                f"nothing was read as {name}, but the structures have {', '.join(names)}: name it with a key"
-            )
+            raise ValueError(f"no structure has the {name} named {key!r}; they have {alike or 'nothing like it'}")
+        if alike:
+            messages.append(f"nothing was read as {name}, but the structures have {alike}: name it with a key")
     return messages
 
 

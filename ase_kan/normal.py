@@ -40,7 +40,7 @@ PROPERTIES = ("energy", "forces", "virial")
 #: Most pairs of one structure, in all and per atom. They take 130 bytes each; 5e4 per atom are argon within 95 A.
 MAX_PAIRS, MAX_PAIRS_PER_ATOM = 2e7, 5e4
 #: Largest memory of the rows of one structure, and of all equations, bytes.
-MAX_BYTES = 8e9
+MAX_BYTES = 16e9
 #: Pairs whose splines are held at a time.
 BLOCK = 500_000
 
@@ -166,8 +166,8 @@ def pairs_within(sample: Sample, reach: float) -> tuple[Index, Index, Array, Arr
         pairs = expected_pairs(atoms.positions, cell, pbc, reach)
         if pairs > min(MAX_PAIRS, MAX_PAIRS_PER_ATOM * n):
             raise ValueError(
-                f"about {pairs:.1e} pairs of its {n} atoms lie within {reach:g} A, which is too much for the memory: "
-                "choose a smaller cutoff"
+                f"about {pairs:.1e} pairs of its {n} atoms lie within {reach:g} A, more than "
+                f"{min(MAX_PAIRS, MAX_PAIRS_PER_ATOM * n):.0e}: choose a smaller cutoff"
             )
         i, j, shifts = half_list(atoms.positions, cell, pbc, reach)
     except ValueError as error:
@@ -235,8 +235,11 @@ class Accumulator:
             self.offsets[pair] = size
             size += mesh.size
         self.size = size
-        if 2 * len(PROPERTIES) * 8 * size**2 > MAX_BYTES:  # for training and for held-out structures
-            raise ValueError(f"the {len(meshes)} pairs of {len(elements)} elements are too many for the memory")
+        if (needed := 2 * len(PROPERTIES) * 8 * size**2) > MAX_BYTES:  # for training and for held-out structures
+            raise ValueError(
+                f"the {len(meshes)} pairs of {len(elements)} elements need {needed / 1e9:.0f} GB, more than "
+                f"{MAX_BYTES / 1e9:.0f}: fit fewer elements at a time"
+            )
         self.baseline = {} if baseline is None else baseline
         self.equations = {name: Equations.empty(size) for name in PROPERTIES}
         self.shortest = dict.fromkeys(meshes, np.inf)
@@ -307,9 +310,11 @@ class _Rows:
 
     def __init__(self, size: int, sample: Sample) -> None:
         self.n, self.size, self.sample = len(sample.atoms), size, sample
-        if 2 * 3 * self.n * size * 8 > MAX_BYTES:  # the forces, and one array of that size while they are added up
+        # The forces, and one array of that size while they are added up.
+        if sample.forces is not None and (needed := 2 * 3 * self.n * size * 8) > MAX_BYTES:
             raise ValueError(
-                f"{sample.origin}: {self.n} atoms with so many pairs of elements are too much for the memory"
+                f"{sample.origin}: the forces of {self.n} atoms need {needed / 1e9:.0f} GB, more than "
+                f"{MAX_BYTES / 1e9:.0f}: leave it out"
             )
         self.energy = np.zeros(size)
         self.forces = np.zeros(3 * self.n * size) if sample.forces is not None else None

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import all_changes
-from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ase_kan.labels import checked, checked_forces, first_line, listed, look_alikes, results_of, symmetric
 
-#: Changes of the atoms after which stored results are those of another structure.
-GEOMETRY = ("positions", "numbers", "cell", "pbc")
-#: What names of a label have in common.
-STEMS = {"energy": "energ", "forces": "forc", "stress": "stress|virial", "virial": "stress|virial"}
-#: Largest |A - A^T| of a stress or virial, as a part of its largest component.
-ASYMMETRY = 1e-2
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -104,6 +95,8 @@ class Structures:
         weight_key: str = "weight",
         energies: Sequence[float] | None = None,
     ) -> None:
+        if isinstance(images, Atoms):
+            raise TypeError("give a list of structures, not one: Structures([atoms])")
         if energies is not None and energy_key is not None:
             raise ValueError("give either energies or energy_key, not both")
         if stress_key is not None and virial_key is not None:
@@ -164,6 +157,22 @@ class Structures:
         if self._energies is not None and len(self._energies) > number + 1:
             raise ValueError(f"{len(self._energies)} energies were given for {number + 1} structures")
 
+    def unread(self, samples: Sequence[Sample], known: Collection[str]) -> list[tuple[str, str | None, str]]:
+        """What should have been read and is not among the `known` of "energy", "forces" and "virial".
+
+        Returns
+        -------
+        list of (str, str or None, str)
+            Name of the label, the key that was given for it, and the names in the samples that look like it.
+        """
+        found = []
+        for name, key in self.keys.items():
+            twin = name == "virial" or (name == "stress" and self.keys["virial"] is not None)
+            if ("virial" if name == "stress" else name) in known or (key is None and twin):
+                continue
+            found.append((name, key, ", ".join(look_alikes([sample.atoms for sample in samples], name, key))))
+        return found
+
     def _atoms(self) -> Iterator[Atoms]:
         if self._images is not None:
             yield from self._images
@@ -182,7 +191,7 @@ class Structures:
                 raise
             except Exception as error:  # ASE's readers raise whatever their parsing meets
                 raise ValueError(
-                    f"{self._path}, structure {number}: ASE cannot read it: {type(error).__name__}: {_line(error)}"
+                    f"{self._path}, structure {number}: ASE cannot read it: {type(error).__name__}: {first_line(error)}"
                 ) from error
             yield atoms
             number += 1
@@ -191,24 +200,24 @@ class Structures:
         n = len(atoms)
         if n == 0:
             raise ValueError(f"{origin} has no atoms: leave it out")
-        _checked(atoms.positions, (n, 3), "positions", origin)
-        _checked(atoms.cell.array, (3, 3), "cell", origin)
+        checked(atoms.positions, (n, 3), "positions", origin)
+        checked(atoms.cell.array, (3, 3), "cell", origin)
         labels, notes = self._labels(number, atoms, origin)
-        energy = None if labels["energy"] is None else float(_checked(labels["energy"], (), "energy", origin))
-        forces = None if labels["forces"] is None else _forces(labels["forces"], n, origin)
+        energy = None if labels["energy"] is None else float(checked(labels["energy"], (), "energy", origin))
+        forces = None if labels["forces"] is None else checked_forces(labels["forces"], n, origin)
         if energy is None and forces is None:
             raise ValueError(
                 f"{origin} has neither energy nor forces: name their keys, or leave it out"
-                f"{_listed(look_alikes([atoms], 'energy') + look_alikes([atoms], 'forces'))}"
+                f"{listed(look_alikes([atoms], 'energy') + look_alikes([atoms], 'forces'))}"
             )
-        virial = None if labels["virial"] is None else _symmetric(labels["virial"], "virial", origin)
+        virial = None if labels["virial"] is None else symmetric(labels["virial"], "virial", origin)
         if labels["stress"] is not None:
-            stress = _symmetric(labels["stress"], "stress", origin)
+            stress = symmetric(labels["stress"], "stress", origin)
             if atoms.cell.rank == 3:
                 virial = -stress * atoms.get_volume()
             else:
                 notes.append("with a stress but no cell (ignored)")
-        weight = float(_checked(atoms.info.get(self._weight_key, 1.0), (), "weight", origin))
+        weight = float(checked(atoms.info.get(self._weight_key, 1.0), (), "weight", origin))
         if weight < 0:
             raise ValueError(f"{origin} has the negative weight {weight:g}")
         return Sample(atoms, energy, forces, virial, weight, origin, tuple(notes))
@@ -216,7 +225,7 @@ class Structures:
     def _labels(self, number: int, atoms: Atoms, origin: str) -> tuple[dict[str, Any], list[str]]:
         """Labels as they were given, None where unknown, and what to count of them."""
         compute = self._energies is None and self.keys["energy"] is None
-        results = _results(atoms, origin, compute, read=self._path is not None)
+        results = results_of(atoms, origin, compute, read=self._path is not None)
         found: dict[str, Any] = {name: results.get(name) for name in ("energy", "forces", "stress")}
         for name, key in self.keys.items():
             if key is not None:
@@ -240,98 +249,3 @@ class Structures:
         if self.keys["virial"] is not None:
             found["stress"] = None
         return {"virial": None, **found}, notes
-
-
-def look_alikes(structures: Iterable[Atoms], name: str, key: str | None = None) -> list[str]:
-    """Names in structures that could be a label: those that contain its name, and those close to `key`."""
-    found: set[str] = set()
-    for atoms in structures:
-        holders = [("info", atoms.info), ("arrays", atoms.arrays)]
-        if key is not None:  # unasked, results are read anyway
-            holders.append(("results", getattr(atoms.calc, "results", {})))
-        for holder, content in holders:
-            names = [str(n) for n in content]
-            close = get_close_matches(key, names) if key else []
-            found |= {f"{holder} {n!r}" for n in names if re.search(STEMS[name], n, re.IGNORECASE) or n in close}
-    return sorted(found)
-
-
-def _line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"; it has {', '.join(names)}" if names else ""
-
-
-def _results(atoms: Atoms, origin: str, compute: bool, read: bool) -> Mapping[str, Any]:
-    """What the calculator knows of these atoms as they are; run for them if it has not been and `compute` is set."""
-    calc = atoms.calc
-    if calc is None:
-        return {}
-    results: Mapping[str, Any] = getattr(calc, "results", {})
-    if read:  # nobody has touched them since
-        return results
-    changes = calc.check_state(atoms) if hasattr(calc, "check_state") else all_changes
-    if isinstance(calc, SinglePointCalculator):
-        if changed := [what for what in GEOMETRY if what in changes]:
-            raise ValueError(
-                f"{origin}: its stored results belong to other {' and '.join(changed)}; if they hold for the atoms as "
-                "they are, attach them again: atoms.calc = SinglePointCalculator(atoms, **atoms.calc.results)"
-            )
-        return results
-    if not changes and results.get("energy") is not None:
-        return results
-    if not compute:
-        return {} if changes else results
-    try:
-        own = {"energy": atoms.get_potential_energy()}
-        if "forces" in getattr(calc, "implemented_properties", ()):
-            own["forces"] = atoms.get_forces(apply_constraint=False)
-    except Exception as error:
-        raise ValueError(
-            f"{origin}: its calculator has no results for it and cannot compute them: "
-            f"{type(error).__name__}: {_line(error)}"
-        ) from error
-    return {**getattr(calc, "results", {}), **own}
-
-
-def _forces(values: Any, n: int, origin: str) -> Array | None:
-    """Forces with rows of NaN for atoms without a label; None if no atom has one."""
-    forces = _checked(values, (n, 3), "forces", origin, finite=False)
-    missing = np.isnan(forces).all(axis=1)
-    bad = np.flatnonzero(~np.isfinite(forces).all(axis=1) & ~missing)
-    if len(bad):
-        raise ValueError(f"{origin}: forces is not finite for atom {bad[0]}: repair it, or give NaN for all of x, y, z")
-    return None if missing.all() else forces
-
-
-def _symmetric(values: Any, name: str, origin: str) -> Array:
-    """A stress or virial as a symmetric 3x3 matrix."""
-    array = _numbers(values, name, origin)
-    if array.shape == (6,):
-        xx, yy, zz, yz, xz, xy = array
-        array = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    elif array.shape == (9,):
-        array = array.reshape(3, 3)
-    array = _checked(array, (3, 3), name, origin)
-    if np.abs(array - array.T).max() > ASYMMETRY * np.abs(array).max():
-        raise ValueError(f"{origin}: {name} is not symmetric: {array.tolist()}")
-    return np.asarray((array + array.T) / 2)
-
-
-def _checked(values: Any, shape: tuple[int, ...], name: str, origin: str, finite: bool = True) -> Array:
-    array = _numbers(values, name, origin)
-    if array.shape != shape:
-        raise ValueError(f"{origin}: {name} must have shape {shape}, got {array.shape}")
-    if finite and not np.isfinite(array).all():
-        raise ValueError(f"{origin}: {name} is not finite everywhere: repair or leave out this structure")
-    return array
-
-
-def _numbers(values: Any, name: str, origin: str) -> Array:
-    """A copy, since calculators write into the arrays that they hand out."""
-    try:
-        return np.array(values, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{origin}: {name} is not a number or an array of numbers: {values!r:.60}") from None

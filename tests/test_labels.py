@@ -130,6 +130,19 @@ def test_stored_results_of_other_positions_are_refused():
     assert next(iter(Structures([atoms]))).energy == -1.0
 
 
+def test_wrapped_atoms_keep_their_results():
+    for atoms in (crystal(0), bulk("Ar", "fcc", a=5.3) * (2, 1, 1)):
+        atoms.positions[0] -= 0.1  # out of the cell
+        energy, forces, _ = truth(atoms)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        atoms.wrap()
+        (sample,) = Structures([atoms])
+        assert sample.energy == energy
+    atoms.pbc = False
+    with pytest.raises(ValueError, match="belong to other positions and pbc"):
+        list(Structures([atoms]))
+
+
 # Keys
 
 
@@ -157,9 +170,9 @@ def test_keys_find_what_ase_put_into_the_calculator(images, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"forces_key": "F"}, r"no structure has the forces named 'F': they have arrays 'REF_forces', arrays 'force'"),
-        ({"stress_key": "sterss"}, r"no structure has the stress named 'sterss': they have info 'virial'"),
-        ({"virial_key": "V"}, r"no structure has the virial named 'V': they have info 'virial'"),
+        ({"forces_key": "F"}, r"no structure has the forces named 'F'; they have arrays 'REF_forces', arrays 'force'"),
+        ({"stress_key": "sterss"}, r"no structure has the stress named 'sterss'; they have info 'virial'"),
+        ({"virial_key": "V"}, r"no structure has the virial named 'V'; they have info 'virial'"),
         ({"energy_key": "E"}, r"structure 0 has no info key 'E' .* it has: energy, forces, virial"),
     ],
 )
@@ -171,6 +184,21 @@ def test_a_key_that_no_structure_has_is_an_error(images, keys, message):
         new.arrays["force"] = new.arrays["REF_forces"] = old.get_forces()
     with pytest.raises(ValueError, match=message):
         fit(Structures(renamed, **keys), cutoff=CUTOFF)
+
+
+def test_a_key_that_is_absent_at_first_is_a_warning_before_the_pass(images, monkeypatch):
+    import ase_kan.fit_structures as module
+
+    monkeypatch.setattr(module, "PEEK", 10)
+    late = [atoms.copy() for atoms in images]
+    for number, (new, old) in enumerate(zip(late, images, strict=True)):
+        new.calc = SinglePointCalculator(new, energy=old.get_potential_energy(), forces=old.get_forces())
+        new.info = {"virial" if number < 10 else "W": old.info["W"]}
+    with pytest.warns(
+        UserWarning, match="none of the first 10 structures has the virial named 'W'; they have info 'virial'"
+    ):
+        result = fit(Structures(late, virial_key="W"), cutoff=CUTOFF, grid=8)
+    assert "virial" in result.potential.info["errors"]
 
 
 def test_labels_left_unread_are_named(images):

@@ -269,7 +269,7 @@ def test_a_cutoff_beyond_the_memory_is_refused_at_once(images):
 def test_too_many_elements_are_refused(images):
     from ase.data import chemical_symbols
 
-    with pytest.raises(ValueError, match="pairs of 30 elements are too many for the memory"):
+    with pytest.raises(ValueError, match="the 465 pairs of 30 elements need 436 GB, more than 16"):
         fit(Structures(images), cutoff=CUTOFF, elements=chemical_symbols[1:31])
 
 
@@ -309,6 +309,22 @@ def test_impossible_structures_are_named(images, tmp_path, capsys):
     empty.write_text("")
     assert main(["fit", str(empty), "--cutoff", "8", "-o", str(tmp_path / "a.kan")]) == 1
     assert str(empty) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"weights": (1.0, np.nan, 1.0)}, "weights are those of"),
+        ({"weights": (1.0, 1.0)}, "weights are those of"),
+        ({"weights": (0.0, 0.0, 0.0)}, "weights are those of"),
+        ({"reference_energies": {"AR": 1.0}}, "must map chemical symbols to eV, got 'AR'"),
+        ({"reference_energies": {"Ar": np.nan}}, "got 'Ar': nan"),
+        ({"elements": ["Ar", "Zz"]}, "elements must be chemical symbols, got 'Zz'"),
+    ],
+)
+def test_impossible_settings_are_refused(images, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        fit(Structures(images), cutoff=CUTOFF, **keywords)
 
 
 def test_samples_know_their_labels():
