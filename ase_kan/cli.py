@@ -116,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--energy-key", help="structures: info key of the energy")
     fit.add_argument("--forces-key", help="structures: arrays key of the forces")
-    fit.add_argument("--stress-key", help="structures: info key of the stress")
+    fit.add_argument("--stress-key", help="structures: info key of the stress (eV/A^3)")
+    fit.add_argument("--virial-key", help="structures: info key of the virial, -stress * volume in eV")
     fit.add_argument("--resume", action="store_true", help="structures: go on from the checkpoint OUTPUT.checkpoint")
     fit.set_defaults(command=_fit)
 
@@ -175,7 +176,8 @@ def _fit(args: argparse.Namespace) -> None:
     names = ("cutoff", "onset", "width", "grid", "feature", "seed", "validation", "elements", *of_curves)
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
-    keys = {name: getattr(args, name) for name in ("energy_key", "forces_key", "stress_key") if getattr(args, name)}
+    labels = ("energy_key", "forces_key", "stress_key", "virial_key")
+    keys = {name: getattr(args, name) for name in labels if getattr(args, name)}
     check_output(args.output, "potential", args.data)
     if is_curve(args.data):
         unused = [name for name in ("validation", *keys) if name in given or name in keys]

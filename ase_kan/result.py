@@ -21,7 +21,7 @@ class FitResult:
     ----------
     potential : KANPotential
     history : dict of str to ndarray
-        ``"train"`` and ``"holdout"``: energy RMSE in eV after every training step (one for a direct solve;
+        ``"train"`` and ``"holdout"``: energy RMSE in `energy_unit` after every training step (one for a direct solve;
         Levenberg-Marquardt counts the best error so far, slopes included, and tests hold-out at the end).
     energy_rmse, force_rmse : float
         Root-mean-square errors on hold-out data. For a curve: of the potential as it will run, cutoff and
@@ -31,6 +31,8 @@ class FitResult:
         The same on the training data.
     report : str
         More to tell a person, lines of text.
+    energy_unit : str
+        Unit of the energy errors: ``"eV"`` for a curve, ``"eV/atom"`` for structures.
     """
 
     potential: KANPotential
@@ -40,10 +42,11 @@ class FitResult:
     train_energy_rmse: float
     train_force_rmse: float
     report: str = ""
+    energy_unit: str = "eV"
 
     def __repr__(self) -> str:
         def row(name: str, energy: float, force: float) -> str:
-            return f"{name:9s} energy RMSE {energy:9.2e} eV   force RMSE {force:9.2e} eV/A"
+            return f"{name:9s} energy RMSE {energy:9.2e} {self.energy_unit}   force RMSE {force:9.2e} eV/A"
 
         lines = [
             row("train", self.train_energy_rmse, self.train_force_rmse),

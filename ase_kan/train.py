@@ -74,7 +74,8 @@ def _parity(read: Structures, potential: KANPotential) -> Any:
         if sample.energy is not None and len(atoms):
             energies.append((sample.energy / len(atoms), atoms.get_potential_energy() / len(atoms)))
         if sample.forces is not None:
-            forces.append(np.stack([sample.forces.ravel(), atoms.get_forces().ravel()]))
+            known = sample.labeled
+            forces.append(np.stack([sample.forces[known].ravel(), atoms.get_forces()[known].ravel()]))
     e = np.array(energies).reshape(-1, 2)
     f = np.concatenate(forces, axis=1) if forces else np.empty((2, 0))
     return plot_parity((e[:, 0], e[:, 1]), (f[0], f[1]))
