@@ -178,6 +178,8 @@ class Structures:
             yield from self._images
             return
         assert self._path is not None
+        from ase.io import iread
+
         number = 0
         reader = iter(iread(self._path, index=self._index, format=self._format))
         while True:
