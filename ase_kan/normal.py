@@ -182,7 +182,7 @@ def expected_pairs(positions: Array, cell: Array, pbc: NDArray[np.bool_], cutoff
     Half of n^2, times the lattice vectors within the cutoff, times the part of the structure that is within reach
     along the directions without a period.
     """
-    _, box = periodic_box(cell, pbc)
+    box = periodic_box(cell, pbc)
     ball = (1.0, 2 * cutoff, np.pi * cutoff**2, 4 / 3 * np.pi * cutoff**3)[int(pbc.sum())]
     extent = np.ptp(positions @ np.linalg.inv(box), axis=0)[~pbc]
     part = np.minimum(1.0, 2 * cutoff / np.maximum(extent, 1e-300)).prod()
