@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ase_kan import storage
 from ase_kan.normal import Accumulator
@@ -139,6 +140,12 @@ class Checkpoint:
         header, tensors = storage.read(self.path)
         if header.get("settings") != self.settings:
             raise ValueError(f"{self.path} was made with other settings or data: remove it, or resume with its own")
+        try:
+            self._restore(header, tensors)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{self.path} is not a checkpoint of a pass ({error!r}): remove it") from None
+
+    def _restore(self, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.done, self.counts = header["done"], Counter(header["counts"])
         self._hashes = set(tensors["hashes"].tolist())
         # One dictionary for both accumulators: changed in place. The one of the sums counts, to the last digit.
