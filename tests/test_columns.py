@@ -224,6 +224,7 @@ def test_what_is_a_curve_is_decided_by_content(tmp_path):
     for name in ("a.CSV", "b.Tsv", "c.TAB", "d.asc", "e.out", "f", "g.curve"):
         (tmp_path / name).write_text(text(head="# r E\n"))
         assert is_curve(tmp_path / name)
+    assert is_curve(tmp_path / "missing.TSV")
     for name in ("a.xyz", "b.extxyz", "c.traj", "POSCAR", "d.cif", "e.json", "f.lmp"):
         write(tmp_path / name, Atoms("Ar2", [[0, 0, 0], [1, 0, 0]], cell=[5, 5, 5], pbc=True),
               **({"format": "lammps-data"} if name == "f.lmp" else {}))  # fmt: skip
