@@ -21,7 +21,7 @@ FARTHEST = 1e9
 #: Most translations of the cell within the cutoff, one of each opposite two.
 MOST_IMAGES = 1e6
 #: Most pairs in a list; with what the autograd engine makes of them, each takes about 200 bytes.
-MOST_PAIRS, PAIR_BYTES = 5e7, 200
+MOST_PAIRS, PAIR_BYTES = 3e7, 200
 #: vesin 0.6.2 divides by zero (and kills the process) or takes minutes where the boxes it sorts atoms into are
 #: more than about 1e5 times more numerous than in a cube of the shortest edge: two atoms far apart in a thin
 #: cell. Beyond half of that, and beyond so many pairs of atoms that it would look at, a k-d tree is used.
@@ -148,8 +148,8 @@ def half_list(positions: Array, cell: Array, pbc: NDArray[np.bool_], cutoff: flo
     pairs = _estimate(fractions, np.where(pbc, heights, extent), pbc, cutoff, images)
     if pairs > MOST_PAIRS:
         raise ValueError(
-            f"about {pairs:.1g} pairs of atoms are within {cutoff:g} A, whose list takes "
-            f"{pairs * PAIR_BYTES / 1e9:.1g} GB: too much; use a smaller cutoff or fewer atoms"
+            f"about {pairs:.2g} pairs of atoms are within {cutoff:g} A, whose list takes "
+            f"{pairs * PAIR_BYTES / 1e9:.2g} GB: too much; use a smaller cutoff or fewer atoms"
         )
     boxes = np.maximum(np.floor(edges * heights / cutoff), 1.0)
     looks = len(positions) ** 2 / boxes.prod() * np.prod(2 * np.ceil(cutoff * boxes / (edges * heights)) + 1)

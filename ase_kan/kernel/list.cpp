@@ -85,7 +85,7 @@ std::string text(const char* format, double a, double b = 0.0, double c = 0.0) {
 
 [[noreturn]] void too_many(double cluster_pairs, double reach) {
     throw std::invalid_argument(text(
-        "about %.1g pairs of atoms are within cutoff and skin (%g A), whose list takes %.1g GB: too much; use a smaller "
+        "about %.2g pairs of atoms are within cutoff and skin (%g A), whose list takes %.2g GB: too much; use a smaller "
         "cutoff or fewer atoms", cluster_pairs * HALF * LANES, reach, cluster_pairs * 2 * sizeof(std::int32_t) / 1e9));
 }
 

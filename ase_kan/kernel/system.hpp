@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <new>
 #include <vector>
 
@@ -50,7 +51,7 @@ struct Block {
 struct System {
     int n_elements = 0;
     std::vector<Table> tables;
-    std::vector<TableMemory> table_memory;
+    std::deque<TableMemory> table_memory;  // which stays where it is when more comes
     std::vector<int> table_of;        // n_elements^2, symmetric
 
     std::size_t n_atoms = 0, n_clusters = 0;
