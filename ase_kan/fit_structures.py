@@ -124,8 +124,6 @@ def fit_structures(
         raise ValueError(f"validation must be a part of the structures from 0 to 0.5, got {validation}")
     if resume and checkpoint is None:
         raise ValueError("resume needs the checkpoint file to go on from")
-    if unknown := [symbol for symbol in elements or () if symbol not in atomic_numbers]:
-        raise ValueError(f"unknown chemical symbol {unknown[0]!r} in elements")
     if len(weights) != 3 or not all(0 <= weight < np.inf for weight in weights) or not any(weights):
         raise ValueError(f"weights are those of energy, forces and virial, not negative, got {weights}")
     for symbol, energy in (reference_energies or {}).items():

@@ -194,7 +194,7 @@ def energy_baseline(samples: Sequence[Sample], given: dict[str, float]) -> dict[
 
     Rounded to 1e-3 eV: the same on every processor.
     """
-    known = [sample for sample in samples if sample.energy is not None]
+    known = [sample for sample in samples if sample.energy is not None and sample.weight > 0]
     if not known:
         return given
     counts = [Counter(sample.atoms.get_chemical_symbols()) for sample in known]
