@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ase_kan.features import replace_where
+from ase_kan.features import limited, replace_where
 
 #: Without an onset, switching starts at this fraction of the cutoff.
 ONSET_FRACTION = 0.9
@@ -73,5 +73,5 @@ def switch(r: Tensor, onset: float, radius: float) -> Tensor:
 
     The lowest polynomial with two zero derivatives at both ends ("smootherstep", K. Perlin, SIGGRAPH 2002).
     """
-    u = ((r - onset) / (radius - onset)).clamp(0.0, 1.0)
+    u = limited((r - onset) / (radius - onset), 0.0, 1.0)
     return 1 - u**3 * (10 - 15 * u + 6 * u**2)

@@ -49,6 +49,16 @@ def replace_where(mask: Tensor, values: Tensor, function: Callable[[Tensor], Ten
     return values.reshape(-1).index_copy(0, at, function(r.reshape(-1)[at])).reshape(r.shape)
 
 
+def limited(r: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """Distances moved into [low, high], with derivative 1 at the ends too.
+
+    `torch.clamp` has derivative 1 there in some versions of torch and 0 in others (2.15).
+    """
+    if low is not None:
+        r = torch.where(r < low, low, r)
+    return r if high is None else torch.where(r > high, high, r)
+
+
 def value_and_slope(function: Callable[[Tensor], Tensor], r: Array) -> tuple[Array, Array]:
     """A torch function of distances and its derivative by autograd, for an array of any shape."""
     with torch.enable_grad():

@@ -25,7 +25,7 @@ from ase_kan.continuations import (
     tail_range,
 )
 from ase_kan.cutoff import ONSET_FRACTION, Cutoff
-from ase_kan.features import Array, get_feature, replace_where, value_and_slope
+from ase_kan.features import Array, get_feature, limited, replace_where, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
 from ase_kan.scale import energy_scale
 
@@ -112,7 +112,7 @@ class PairFunction(nn.Module):
         high = None if self.tail is None else self.tail.joint
         if low is None and high is None:
             return self.bare(r)
-        energy = self.bare(r.clamp(low, high))
+        energy = self.bare(limited(r, low, high))
         if self.core is not None:
             energy = replace_where(r < self.core.joint, energy, self.core, r)
         if self.tail is not None:

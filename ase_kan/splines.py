@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ase_kan.features import Array, two_derivatives, value_and_slope
+from ase_kan.features import Array, limited, two_derivatives, value_and_slope
 from ase_kan.potential import Pair, PairPotential, energies, forces, sorted_pair
 from ase_kan.scale import Scale, energy_scale
 
@@ -142,7 +142,7 @@ class SplinePotential:
         if not bool(inner.any()):
             return spline(r)
         edge = spline.start**0.5
-        return torch.where(inner, self.original(r.clamp(max=edge), pair), spline(r.clamp(min=edge)))
+        return torch.where(inner, self.original(limited(r, high=edge), pair), spline(limited(r, low=edge)))
 
     def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """phi(r) in eV, any shape; `ValueError` as for the original."""

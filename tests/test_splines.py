@@ -151,3 +151,17 @@ def test_any_function_with_the_protocol():
     compiled = compile_potential(Morse(), 1e-9)
     r = np.random.default_rng(1).uniform(0.5, 6.0, 5000)
     np.testing.assert_allclose(compiled.energy(r), Morse().energy(r), rtol=1e-9, atol=1e-9)
+
+
+def test_slopes_at_the_very_joints(cured_mixture):
+    """Exactly where core, tail, switching and table begin, the slope is the limit from both sides."""
+    for potential in (cured_mixture, cured_mixture.compile()):
+        for pair in cured_mixture.pairs:
+            function = cured_mixture.function(pair)
+            ends = [function.core.joint, function.tail.joint, function.cutoff.onset]
+            if potential is not cured_mixture:
+                ends.append(float(np.sqrt(potential.spline(pair).start)))
+            for r in ends:
+                beside = potential.force(np.array([r * (1 - 1e-9), r * (1 + 1e-9)]), pair)
+                assert potential.force(r, pair) == pytest.approx(beside[0], rel=1e-6, abs=1e-9)
+                assert potential.force(r, pair) == pytest.approx(beside[1], rel=1e-6, abs=1e-9)
