@@ -82,10 +82,10 @@ class Continuation:
             return None
         charges = header["charges"]
         return cls(
-            header["joint"],
-            tuple((c, n) for c, n in header["terms"]),
-            header["constant"],
-            header["slope"],
+            float(header["joint"]),
+            tuple((float(c), float(n)) for c, n in header["terms"]),
+            float(header["constant"]),
+            float(header["slope"]),
             None if charges is None else (charges[0], charges[1]),
             header["order"],
         )

@@ -186,13 +186,16 @@ class PairFunction(nn.Module):
             names = ("grid", "coef", "scale_base", "scale_spline", "bias")
             arrays = {name: tensors[f"network.layers.{number}.{name}"] for name in names}
             layers.append(KANLayer(**arrays, base=base))
+        # JSON may have whole numbers, whose arithmetic is another.
+        onset = header["cutoff"]["onset"]
+        x, e = (Affine(float(header[name]["shift"]), float(header[name]["scale"])) for name in ("x", "e"))
         return cls(
             KANNetwork(layers),
             tuple(header["domain"]),
-            Cutoff(**header["cutoff"]),
+            Cutoff(float(header["cutoff"]["radius"]), None if onset is None else float(onset)),
             header["feature"],
-            Affine(**header["x"]),
-            Affine(**header["e"]),
+            x,
+            e,
             # Files of format 1 have no continuations.
             Continuation.restore(header.get("core")),
             Continuation.restore(header.get("tail")),

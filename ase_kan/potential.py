@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ase_kan import __version__, schema, storage
 from ase_kan.features import value_and_slope
-from ase_kan.pair import Ends, PairFunction
+from ase_kan.pair import Affine, Ends, PairFunction
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -192,6 +192,10 @@ class KANPotential(nn.Module):
         cls,
         model: KAN,
         *,
+        x_shift: float | None = None,
+        x_scale: float | None = None,
+        e_shift: float | None = None,
+        e_scale: float | None = None,
         cutoff: float | None = None,
         onset: float | None = None,
         smooth: bool = True,
@@ -199,21 +203,54 @@ class KANPotential(nn.Module):
         tail: str | None = "power",
         elements: Pair | None = None,
     ) -> KANPotential:
-        """Take a trained pykan model of E(r) in eV and Angstrom, with one input and one output.
+        """Take a trained pykan model of a pair energy, with one input and one output.
 
-        The domain is the grid of the model's input. Cutoff, onset, smooth, core and tail: as for `fit`.
+        Parameters
+        ----------
+        model : kan.KAN
+            Of E(r) in eV and Angstrom, or of standardised numbers: ``(E - e_shift) / e_scale`` of
+            ``(r - x_shift) / x_scale``. The domain is the grid of its input, in Angstrom.
+        x_shift, x_scale : float, optional
+            Angstrom: mean and standard deviation of the training distances, say.
+        e_shift, e_scale : float, optional
+            The same for energies, eV. All four or none; 0 and 1 for what was left as it is.
+        cutoff, onset, smooth, core, tail
+            As for `fit`.
+        elements : (str, str), optional
+            The pair of elements; default every pair.
+
+        Raises
+        ------
+        ValueError
+            If the grid reaches below r = 0: such a model was trained on something else than distances in Angstrom. And
+            for models that `pykan.from_pykan` cannot take, or whose parameters are not finite.
         """
         from ase_kan.pykan import from_pykan
 
         network = from_pykan(model)
+        if not all(bool(values.isfinite().all()) for values in network.state_dict().values()):
+            raise ValueError("the model has parameters that are NaN or infinite: its training diverged")
+        x, e = Affine(), Affine()
+        given = {"x_shift": x_shift, "x_scale": x_scale, "e_shift": e_shift, "e_scale": e_scale}
+        if any(value is not None for value in given.values()):
+            for name, value in given.items():
+                if value is None or not np.isfinite(value) or (name.endswith("scale") and value <= 0):
+                    raise ValueError(
+                        f"give x_shift, x_scale, e_shift and e_scale together, finite, with positive scales (0 and 1 "
+                        f"for what is not standardised), got {name} = {value}"
+                    )
+            x, e = Affine(float(x_shift or 0), float(x_scale or 1)), Affine(float(e_shift or 0), float(e_scale or 1))
         grid, k = network[0].grid[0], network[0].k
-        r_min, r_max = max(float(grid[k]), 0.0), float(grid[-k - 1])
-        if r_max <= r_min:
+        r_min, r_max = (x.shift + x.scale * float(grid[n]) for n in (k, -k - 1))
+        if r_min < -1e-6 * abs(r_max) or r_max <= 0:
             raise ValueError(
-                f"the model's grid [{float(grid[k]):g}, {r_max:g}] has no positive distances: train it on r > 0"
+                f"the model's grid, {r_min:g} to {r_max:g}, reaches below the distance zero: if its inputs and outputs "
+                "were standardised, give x_shift, x_scale, e_shift, e_scale of r = x_shift + x_scale * input and "
+                "E = e_shift + e_scale * output; else train it on a grid of distances"
             )
+        r_min = max(r_min, 0.0)
         ends = Ends(cutoff, onset, smooth, core, tail)
-        function = PairFunction(network, (r_min, r_max), ends.rule(r_max))
+        function = PairFunction(network, (r_min, r_max), ends.rule(r_max), x=x, e=e)
         return cls({elements: ends.attach(function, elements)}, info={"source": "pykan model"})
 
     # torch.nn.Module has a method of this name, which compiles the module's forward: the same idea.

@@ -142,7 +142,7 @@ class Mutator:
             holder[key] = str(old)
         elif what == "deep":
             value: list = []
-            for _ in range(self._pick([30, 500])):
+            for _ in range(self._pick([30, 200])):
                 value = [value]
             holder[key] = value
         elif what == "sign" and isinstance(old, int | float):

@@ -115,7 +115,7 @@ def test_unsupported_pykan_models_are_refused():
         from_pykan(KAN(width=[1, 1], base_fun=torch.sin, auto_save=False))
     with pytest.raises(ValueError, match="one input and one output"):
         KANPotential.from_pykan(KAN(width=[2, 1], grid_range=[1, 2], auto_save=False))
-    with pytest.raises(ValueError, match="no positive distances"):
+    with pytest.raises(ValueError, match="reaches below the distance zero"):
         KANPotential.from_pykan(KAN(width=[1, 1], grid_range=[-2, -1], auto_save=False))
 
 
