@@ -22,10 +22,11 @@ FARTHEST = 1e9
 MOST_IMAGES = 1e6
 #: Most pairs in a list; with what the autograd engine makes of them, each takes about 200 bytes.
 MOST_PAIRS, PAIR_BYTES = 3e7, 200
-#: vesin 0.6.2 divides by zero (and kills the process) or takes minutes where the boxes it sorts atoms into are
-#: more than about 1e5 times more numerous than in a cube of the shortest edge: two atoms far apart in a thin
-#: cell. Beyond half of that, and beyond so many pairs of atoms that it would look at, a k-d tree is used.
-MAX_ASPECT = 5e4
+#: vesin 0.6.2 sorts atoms into up to 1e5 boxes. Where there would be more it makes them larger, in proportion, and
+#: divides by zero (which ends the process) if they are so many more than in a cube of the shortest edge that fewer
+#: than one is left along it: two atoms far apart in a thin cell. There, at a safe distance, and where it would look at
+#: more pairs of atoms than `MOST_LOOKS`, which takes minutes, a k-d tree is used.
+MOST_BOXES, MAX_ASPECT = 5e4, 5e3
 MOST_LOOKS = 1e10
 #: Cells whose edges span so many times their volume, or more, are replaced by reduced ones of the same lattice.
 SKEWED = 4.0
@@ -153,7 +154,8 @@ def half_list(positions: Array, cell: Array, pbc: NDArray[np.bool_], cutoff: flo
         )
     boxes = np.maximum(np.floor(edges * heights / cutoff), 1.0)
     looks = len(positions) ** 2 / boxes.prod() * np.prod(2 * np.ceil(cutoff * boxes / (edges * heights)) + 1)
-    if boxes.prod() / boxes.min() ** 3 > MAX_ASPECT or looks > MOST_LOOKS:
+    thin = boxes.prod() > MOST_BOXES and boxes.prod() / boxes.min() ** 3 > MAX_ASPECT
+    if thin or looks > MOST_LOOKS:
         i, j, translations = _tree_list(wrapped, box, heights, pbc, cutoff)
     else:
         finder = vesin.NeighborList(cutoff=cutoff, full_list=False)

@@ -209,9 +209,9 @@ def test_random_wires_slabs_and_crystals_equal_a_tree(monkeypatch):
             continue
         n = int(rng.integers(1, 12))
         positions = rng.uniform(0, 6, (n, 3)) + (rng.integers(-300, 300, (n, 3)) * pbc) @ cell
-        monkeypatch.setattr(neighbors, "MAX_ASPECT", 5e4)
+        monkeypatch.setattr(neighbors, "MOST_LOOKS", 1e10)
         found = distances(positions, cell, pbc, 2.5)
-        monkeypatch.setattr(neighbors, "MAX_ASPECT", 0.0)
+        monkeypatch.setattr(neighbors, "MOST_LOOKS", 0.0)
         np.testing.assert_allclose(found, distances(positions, cell, pbc, 2.5), atol=1e-9, err_msg=str(number))
         turns = np.where(pbc, np.floor(positions @ np.linalg.inv(cell)), 0)
         wrapped = positions - turns @ cell
@@ -220,9 +220,21 @@ def test_random_wires_slabs_and_crystals_equal_a_tree(monkeypatch):
         np.testing.assert_allclose(found, expected, atol=1e-8, err_msg=str(number))
 
 
+@pytest.mark.parametrize(
+    "edges", [(25.5, 6.8e5, 35.5), (6.8e5, 25.5, 35.5), (2.6, 2.6, 1e6), (60, 60, 1e5), (700, 700, 3)]
+)
+def test_cells_that_are_thin_or_flat(edges):
+    """With the first of them vesin ended the process: 8 x 234,571 x 12 boxes."""
+    rng = np.random.default_rng(0)
+    positions = rng.uniform(0, 1, (30, 3)) * edges
+    positions[1] = positions[0] + [0.7, 0.3, -0.2]
+    assert distances(positions, np.diag(edges), [True] * 3, 2.9)[0] <= 0.8
+    assert np.sqrt(0.62) == pytest.approx(distances(positions[:2], np.diag(edges), [True] * 3, 2.5)[0], rel=1e-6)
+
+
 def test_coincident_images_are_pairs(monkeypatch):
-    for aspect in (5e4, 0.0):
-        monkeypatch.setattr(neighbors, "MAX_ASPECT", aspect)
+    for looks in (1e10, 0.0):
+        monkeypatch.setattr(neighbors, "MOST_LOOKS", looks)
         positions = np.array([[0.0, 0, 0], [5.0, 0, 0]])
         assert distances(positions, 5 * np.eye(3), [True] * 3, 2.5).tolist() == [0.0]
 

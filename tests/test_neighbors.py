@@ -60,7 +60,7 @@ def test_the_two_lists_agree(monkeypatch):
     for pbc in ([True] * 3, [True, False, True], [False] * 3):
         cell = 3 * np.eye(3) + rng.uniform(-0.5, 0.5, (3, 3))
         positions = rng.uniform(-5, 8, (15, 3))
-        monkeypatch.setattr(neighbors, "MAX_ASPECT", np.inf)
+        monkeypatch.setattr(neighbors, "MOST_LOOKS", np.inf)
         with_vesin = sorted_distances(positions, cell, pbc, 2.5)
-        monkeypatch.setattr(neighbors, "MAX_ASPECT", 0.0)
+        monkeypatch.setattr(neighbors, "MOST_LOOKS", 0.0)
         np.testing.assert_allclose(sorted_distances(positions, cell, pbc, 2.5), with_vesin, atol=1e-12)
