@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ase_kan.calculator import KANCalculator as KANCalculator
-    from ase_kan.data import PairCurve as PairCurve
-    from ase_kan.fitting import fit as fit
-    from ase_kan.potential import KANPotential as KANPotential
-    from ase_kan.potential import PairPotential as PairPotential
-    from ase_kan.result import FitResult as FitResult
-    from ase_kan.structures import Structures as Structures
+    from ase_kan.data.curve import PairCurve as PairCurve
+    from ase_kan.fit import fit as fit
+    from ase_kan.potentials.potential import KANPotential as KANPotential
+    from ase_kan.potentials.potential import PairPotential as PairPotential
+    from ase_kan.fit.result import FitResult as FitResult
+    from ase_kan.data.structures import Structures as Structures
 
 __version__ = "0.1.0"
 

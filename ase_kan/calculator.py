@@ -17,11 +17,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.engines import AutogradEngine, CompiledEngine, Engine, compiled_available
-from ase_kan.guard import Extrapolation, Guard, warn_user
-from ase_kan.neighbors import Array
-from ase_kan.potential import KANPotential, PairPotential
-from ase_kan.splines import SplinePotential, compile_once
+from ase_kan.engines.compiled import AutogradEngine, CompiledEngine, Engine, compiled_available
+from ase_kan.engines.guard import Extrapolation, Guard, warn_user
+from ase_kan.engines.neighbors import Array
+from ase_kan.potentials.potential import KANPotential, PairPotential
+from ase_kan.potentials.tables import SplinePotential, compile_once
 
 if TYPE_CHECKING:
     from kan import KAN

@@ -1,7 +1,7 @@
 """Fit 50 Lennard-Jones energies with three KANs; save the exact one and a figure of it."""
 
 from ase_kan import PairCurve, fit
-from ase_kan.plot import plot_fit, save
+from ase_kan.plots.figures import plot_fit, save
 
 curve = PairCurve.from_function(lambda r: r**-12.0 - r**-6.0, r_min=0.95, r_max=2.0, n=50, seed=2)
 print("One edge in 1/r, solved by least squares (the default):")

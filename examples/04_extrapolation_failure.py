@@ -6,8 +6,8 @@ from ase.optimize import BFGS
 from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.extrapolation import analyze
-from ase_kan.plot import plot_extrapolation, plot_range, save
+from ase_kan.analysis.extrapolation import analyze
+from ase_kan.plots.figures import plot_extrapolation, plot_range, save
 
 
 def lennard_jones(r):

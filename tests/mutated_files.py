@@ -18,12 +18,13 @@ import torch
 from ase import Atoms
 from safetensors.torch import save
 
-from ase_kan import KANCalculator, KANPotential, storage
-from ase_kan.bsplines import uniform_knots
-from ase_kan.continuations import Continuation
-from ase_kan.cutoff import Cutoff
-from ase_kan.network import KANLayer, KANNetwork
-from ase_kan.pair import Affine, PairFunction
+from ase_kan import KANCalculator, KANPotential
+from ase_kan.potentials import storage
+from ase_kan.kan.bsplines import uniform_knots
+from ase_kan.potentials.continuations import Continuation
+from ase_kan.potentials.cutoff import Cutoff
+from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.potentials.pair import Affine, PairFunction
 
 DEEP = 5000
 JUNK = [

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ase_kan import bench
-from ase_kan.cli import main
+from ase_kan.cli import bench
+from ase_kan.cli.main import main
 
 
 def test_bench(tmp_path, capsys):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ase_kan import KANPotential
-from ase_kan.cli import main
+from ase_kan.cli.main import main
 
 from .conftest import lj_energy
 
@@ -123,7 +123,7 @@ def test_what_a_command_wrote_it_may_write_again(folder, capsys):
 
 
 def test_benchmarks_are_overwritten(folder, monkeypatch):
-    from ase_kan import bench
+    from ase_kan.cli import bench
 
     monkeypatch.setattr(bench, "run", lambda *_: [])
     monkeypatch.setattr(bench, "table", lambda _: "")
@@ -133,7 +133,7 @@ def test_benchmarks_are_overwritten(folder, monkeypatch):
 
 
 def test_ctrl_c(folder, monkeypatch, capsys):
-    from ase_kan import train
+    from ase_kan.cli import fit as train
 
     def interrupted(*_):
         raise KeyboardInterrupt

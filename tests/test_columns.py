@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ase_kan import PairCurve
-from ase_kan.columns import is_curve
-from ase_kan.units import energy_unit, force_unit, length_unit
+from ase_kan.data.columns import is_curve
+from ase_kan.data.units import energy_unit, force_unit, length_unit
 
 from .conftest import lj_energy, lj_force
 

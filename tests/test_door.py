@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
-from ase_kan.splines import compile_once
+from ase_kan.potentials.tables import compile_once
 
 from .conftest import lj_energy
 

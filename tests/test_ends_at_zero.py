@@ -6,8 +6,8 @@ import torch
 from ase.calculators.lj import LennardJones
 
 from ase_kan import PairCurve, fit
-from ase_kan.scale import energy_scale
-from ase_kan.splines import compile_potential
+from ase_kan.potentials.scale import energy_scale
+from ase_kan.potentials.tables import compile_potential
 
 RM = 2 ** (1 / 6)
 

@@ -11,7 +11,8 @@ from ase.build import bulk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ase_kan import KANCalculator, PairCurve, engines, fit
+from ase_kan import KANCalculator, PairCurve, fit
+from ase_kan.engines import compiled as engines
 
 from .conftest import lj_energy
 

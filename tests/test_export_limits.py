@@ -7,11 +7,11 @@ import pytest
 from ase import Atoms, units
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
-from ase_kan.cli import main
-from ase_kan.continuations import Continuation
-from ase_kan.exports import ExportWarning, tables
-from ase_kan.lammps import write_table
-from ase_kan.pair import PairFunction
+from ase_kan.cli.main import main
+from ase_kan.potentials.continuations import Continuation
+from ase_kan.exports.pairs import ExportWarning, tables
+from ase_kan.exports.lammps import write_table
+from ase_kan.potentials.pair import PairFunction
 
 from .conftest import lj_energy
 from .test_lammps import in_lammps

@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.calculators.socketio import SocketClient, SocketIOCalculator
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.extras import optional
+from ase_kan.exports.extras import optional
 
 from .conftest import lj_energy
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
-from ase_kan.continuations import match_core, match_tail, zbl
-from ase_kan.extrapolation import PairExtrapolation, analyze
-from ase_kan.features import value_and_slope
-from ase_kan.guard import ExtrapolationError, ExtrapolationWarning
+from ase_kan.potentials.continuations import match_core, match_tail, zbl
+from ase_kan.analysis.extrapolation import PairExtrapolation, analyze
+from ase_kan.potentials.features import value_and_slope
+from ase_kan.engines.guard import ExtrapolationError, ExtrapolationWarning
 
 from .conftest import SEED_CASE, brute_force, lj_energy, lj_force
 
@@ -275,7 +275,7 @@ def test_continuations_are_saved_and_bare_is_the_kan_alone(exact, tmp_path):
 
 
 def test_files_of_format_1_are_bare(exact, tmp_path, monkeypatch):
-    from ase_kan import storage
+    from ase_kan.potentials import storage
 
     original = exact.function().header
     old = {name: value for name, value in original().items() if name not in ("core", "tail")}

@@ -280,7 +280,7 @@ def test_every_feature_with_every_optimizer(seed_curve, feature, keywords, tmp_p
 
 def test_ctrl_c_keeps_the_best_network_so_far(seed_curve):
     """An interruption during Levenberg-Marquardt gives the best network that had been evaluated."""
-    import ase_kan.levenberg as module
+    import ase_kan.fit.deep as module
 
     original, calls = module.DenseKAN.evaluate, 0
 

@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 
-import ase_kan.fit_curve as module
+import ase_kan.fit.curve as module
 from ase_kan import PairCurve, fit
-from ase_kan.features import FEATURES
+from ase_kan.potentials.features import FEATURES
 
 from .conftest import lj_energy, lj_force
 

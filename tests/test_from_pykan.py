@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ase_kan import KANCalculator, KANPotential
-from ase_kan.pykan import new_model
+from ase_kan.kan.pykan import new_model
 
 #: Mean and standard deviation of distances (Angstrom) and energies (eV) that someone trained with.
 STANDARDS = {"x_shift": 4.2, "x_scale": 1.3, "e_shift": -0.004, "e_scale": 0.02}

@@ -13,7 +13,7 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.lammps import write_table
+from ase_kan.exports.lammps import write_table
 
 from .conftest import lj_energy
 

@@ -14,8 +14,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.neighborlist import primitive_neighbor_list
 
-from ase_kan import KANCalculator, PairCurve, engines, fit, neighbors
-from ase_kan.neighbors import half_list, periodic_box
+from ase_kan import KANCalculator, PairCurve, fit
+from ase_kan.engines import compiled as engines
+from ase_kan.engines import neighbors
+from ase_kan.engines.neighbors import half_list, periodic_box
 
 from .conftest import brute_force, lj_energy
 
@@ -384,7 +386,7 @@ def test_pairs_outside_are_those_of_a_direct_count(exact):
 
 KERNEL = """
 import numpy as np, resource, sys
-from ase_kan import _kernel
+from ase_kan.engines import _kernel
 def kernel_of(n, threads, spread):
     kernel = _kernel.Kernel(1, [0], 2.5, 0.8)
     rows = np.zeros((4, 8)); rows[:, 0] = 1.0

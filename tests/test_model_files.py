@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ase_kan import KANPotential, PairCurve, fit
-from ase_kan.network import KANLayer
+from ase_kan.kan.network import KANLayer
 
 from .mutated_files import example, run
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ase.neighborlist import primitive_neighbor_list
 
-from ase_kan import neighbors
-from ase_kan.neighbors import half_list
+from ase_kan.engines import neighbors
+from ase_kan.engines.neighbors import half_list
 
 
 def sorted_distances(positions, cell, pbc, cutoff):

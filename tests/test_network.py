@@ -6,8 +6,8 @@ import torch
 from kan import KAN
 
 from ase_kan import KANPotential
-from ase_kan.network import KANLayer
-from ase_kan.pykan import from_pykan, new_model, to_pykan, train
+from ase_kan.kan.network import KANLayer
+from ase_kan.kan.pykan import from_pykan, new_model, to_pykan, train
 
 CASES = [
     ((1, 1), 5, 3, "silu"),

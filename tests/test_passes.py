@@ -14,13 +14,14 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ase_kan import KANCalculator, Structures, fit, normal
-from ase_kan.checkpoint import uninterrupted
-from ase_kan.cli import main
-from ase_kan.files import replacing
-from ase_kan.fit_structures import _held_out
-from ase_kan.normal import Equations, expected_pairs
-from ase_kan.structures import Sample
+from ase_kan import KANCalculator, Structures, fit
+from ase_kan.fit import equations as normal
+from ase_kan.fit.checkpoint import uninterrupted
+from ase_kan.cli.main import main
+from ase_kan.data.files import replacing
+from ase_kan.fit.structures import _held_out
+from ase_kan.fit.equations import Equations, expected_pairs
+from ase_kan.data.structures import Sample
 
 CUTOFF = 8.0
 LARGE = {"Ar": -14_411.25, "Kr": -75_803.5}
@@ -81,7 +82,7 @@ def test_errors_beside_large_energies_are_the_true_ones(images):
 
 def test_an_element_that_comes_late_keeps_its_digits(tmp_path, monkeypatch):
     """Krypton after the structures that are looked at first; stopped in between, and resumed."""
-    import ase_kan.fit_structures as module
+    import ase_kan.fit.structures as module
 
     monkeypatch.setattr(module, "PEEK", 10)
     mixed = crystals(100, LARGE)
@@ -137,7 +138,7 @@ def test_explained_is_what_lone_atoms_leave_open():
 
 def test_an_interrupt_waits_for_the_end_of_a_structure(images, tmp_path, monkeypatch):
     """Ctrl-C between the energy and the forces of a structure: the resumed fit is the whole one, to the last bit."""
-    import ase_kan.fit_structures as module
+    import ase_kan.fit.structures as module
 
     monkeypatch.setattr(module, "PEEK", 10)
     handler = signal.getsignal(signal.SIGINT)
@@ -249,7 +250,7 @@ def test_structures_of_weight_zero_leave_the_domain_alone(images):
 @pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 1, 0), (1, 0, 0), (0, 0, 0), (0, 1, 1)])
 def test_pairs_are_estimated(pbc):
     """Crystals, slabs, wires, clusters: not far from a count, and rather above (surfaces have fewer neighbors)."""
-    from ase_kan.neighbors import half_list
+    from ase_kan.engines.neighbors import half_list
 
     atoms = bulk("Ar", "fcc", a=5.3, cubic=True) * (3, 3, 3)
     for cutoff in (6.0, 20.0, 50.0):

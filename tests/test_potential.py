@@ -11,9 +11,10 @@ import torch
 from ase.calculators.lj import LennardJones
 from safetensors.torch import load_file, save_file
 
-from ase_kan import KANPotential, PairPotential, storage
-from ase_kan.cutoff import Cutoff
-from ase_kan.pair import PairFunction
+from ase_kan import KANPotential, PairPotential
+from ase_kan.potentials import storage
+from ase_kan.potentials.cutoff import Cutoff
+from ase_kan.potentials.pair import PairFunction
 
 
 def test_protocol_and_contract(potential, mixture):

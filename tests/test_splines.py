@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ase_kan import PairCurve, fit
-from ase_kan.splines import _COMPILED, Spline, compile_once, compile_potential
+from ase_kan.potentials.tables import _COMPILED, Spline, compile_once, compile_potential
 
 from .conftest import lj_energy
 

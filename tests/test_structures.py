@@ -14,9 +14,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, Structures, fit
-from ase_kan.cutoff import Cutoff
-from ase_kan.normal import PROPERTIES, Accumulator, RadialMesh
-from ase_kan.structures import Sample
+from ase_kan.potentials.cutoff import Cutoff
+from ase_kan.fit.equations import PROPERTIES, Accumulator, RadialMesh
+from ase_kan.data.structures import Sample
 
 from .conftest import brute_force
 
@@ -89,7 +89,7 @@ def test_the_law_behind_the_data_is_found(result, truth):
 
 def test_reported_errors_are_the_calculators(result, images):
     """The errors from the normal equations are those of evaluating every structure."""
-    from ase_kan.fit_structures import _held_out
+    from ase_kan.fit.structures import _held_out
 
     calc = KANCalculator(result.potential)
     for held, energy, force in (
@@ -138,8 +138,8 @@ def test_same_as_direct_least_squares(truth):
     """Few structures: rows built by evaluating the potential for unit coefficients give the same potential."""
     import torch
 
-    from ase_kan.bsplines import basis
-    from ase_kan.pair import PairFunction
+    from ase_kan.kan.bsplines import basis
+    from ase_kan.potentials.pair import PairFunction
 
     images = [a[a.symbols == "Xe"] for a in snapshots(truth, 40, seed=3)]
     images = [a for a in images if len(a) > 1]
@@ -341,7 +341,7 @@ def test_a_pass_is_resumed_exactly(images, result, tmp_path):
 
     part = Interrupted(images)
     # The first look at the data must not be interrupted: it is the pass that may be.
-    import ase_kan.fit_structures as module
+    import ase_kan.fit.structures as module
 
     old, module.PEEK = module.PEEK, 50
     try:
@@ -363,7 +363,7 @@ def test_a_killed_pass_leaves_a_good_checkpoint(tmp_path, images):
     """SIGKILL in the middle of the pass: the last checkpoint loads."""
     write(tmp_path / "train.extxyz", images)
     code = (
-        "import ase_kan.checkpoint as c; c.INTERVAL = 0.0\n"
+        "import ase_kan.fit.checkpoint as c; c.INTERVAL = 0.0\n"
         "from ase_kan import Structures, fit\n"
         "fit(Structures.read('train.extxyz'), cutoff=7.0, checkpoint='pass.checkpoint')"
     )

@@ -22,7 +22,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS, FIRE
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.guard import ExtrapolationWarning
+from ase_kan.engines.guard import ExtrapolationWarning
 
 REFERENCE = Path(__file__).parents[2] / "tests" / "data" / "lj_clusters_ccd.csv"
 EPSILON = 0.25

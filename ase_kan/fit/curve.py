@@ -1,0 +1,369 @@
+"""Fit a KAN pair potential to a curve: the choice of trainer, hold-out points, errors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ase_kan import __version__
+from ase_kan.kan import pykan
+from ase_kan.potentials.continuations import SLOWEST, STRETCH, ends_at_zero
+from ase_kan.data.curve import Array, PairCurve
+from ase_kan.potentials.features import FEATURES, get_feature, value_and_slope
+from ase_kan.fit.deep import EVALUATIONS, STARTS, fit_deep, taught
+from ase_kan.fit.linear import BEYOND, FOLDS, Reduction, choose_grid, count_values, fit_linear
+from ase_kan.kan.network import check_architecture
+from ase_kan.potentials.pair import Affine, Ends, PairFunction
+from ase_kan.potentials.potential import KANPotential
+from ase_kan.fit.result import FitResult, Report, training_bar
+
+Mask = NDArray[np.bool_]
+
+#: Fresh points that a curve with a source is tested on; evenly spaced, so that the ends count.
+HOLDOUT_POINTS = 1000
+#: Part of the points set aside where there is no source of fresh ones.
+HOLDOUT_FRACTION = 0.1
+PYKAN_STEPS = 20
+#: Fewest points of which some can be held out, and fewest that a cutoff must leave as they were fitted.
+MIN_POINTS = 5
+DEFAULT_FEATURE = "1/r"
+#: A tail is spoken of if the energy there exceeds this part of the data's median deviation, and 3 times the error.
+NOTABLE = 1e-2
+
+
+def fit_curve(
+    curve: PairCurve,
+    *,
+    width: Sequence[int] | None = None,
+    grid: int | None = None,
+    k: int | None = None,
+    feature: str | None = None,
+    optimizer: str = "least-squares",
+    seed: int = 0,
+    steps: int | None = None,
+    cutoff: float | None = None,
+    onset: float | None = None,
+    smooth: bool = True,
+    core: str | None = "power",
+    tail: str | None = "power",
+    progress: bool = False,
+) -> FitResult:
+    """Fit a KAN pair potential to a curve.
+
+    Without options: a single-edge KAN of 1/r with k = 5, the global optimum from one least-squares solve.
+
+    Parameters
+    ----------
+    curve : PairCurve
+    width : sequence of int, optional
+        Nodes per layer, from 1 to 1; default (1, 1), with pykan (1, 2, 1).
+    grid, k : int, optional
+        Grid intervals and spline degree of every edge. The grid spans the data. Defaults: k = 5; for a
+        single edge the grid is chosen by cross-validation and reaches two intervals beyond the data on each side;
+        for deeper networks it is 5. With pykan 3 and 3.
+    feature : str, optional
+        What the network sees of r: ``"r"``, ``"1/r"`` (the default), ``"log r"``, ``"r^-3"``, ``"r^-6"``, or
+        ``"auto"``: all are tried by five-fold cross-validation (so it takes 25 fits more), and 1/r is taken unless
+        another is better by more than one standard error. With pykan the default is ``"r"``.
+    optimizer : str
+        ``"least-squares"``: linear for (1, 1), Levenberg-Marquardt on energies and slopes for deeper networks
+        (modules `linear` and `levenberg`). ``"pykan"``: pykan's own LBFGS on the energies alone, unreduced: the
+        seed's recipe.
+    seed : int
+        Seed of the starts and of the hold-out points; the result is deterministic for a seed.
+    steps : int, optional
+        Most evaluations per Levenberg-Marquardt start (default 150), or LBFGS steps of pykan (default 20). The
+        linear solve has none.
+    cutoff : float, optional
+        Angstrom; default 1.5 times the largest distance in the data, or where the tail has fallen to 1e-4 of the
+        scale of the energy (`scale.energy_scale`) if that is farther (but at most 5 times the largest distance). Dense
+        systems run faster with less. Where the data end at zero within the error of the fit: their end.
+    onset : float, optional
+        Where switching to zero starts; default 0.9 of the cutoff.
+    smooth : bool
+        True switches between onset and cutoff; False subtracts the energy at the cutoff, as ASE's
+        `LennardJones(rc=cutoff, smooth=False)` does.
+    core : str or None
+        What takes over below the data: ``"power"``, a repulsive power law that joins smoothly; ``"zbl"``, the ZBL
+        repulsion of the curve's two elements; None, nothing: the bare KAN (module `continuations`).
+    tail : str or None
+        What takes over beyond the data: ``"power"``, or None, the bare KAN.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ValueError
+        If an argument makes no sense, the curve has fewer data than the network has parameters, or a cutoff leaves
+        fewer than 5 points as they are.
+
+    Warns
+    -----
+    UserWarning
+        If the fitted energy is not repulsive at the shortest distance of the data (see `continuations.match_core`),
+        or does not head for zero at the longest one, as total energies do not.
+
+    Notes
+    -----
+    Global random states, the default dtype and the current directory are left as they were.
+    """
+    if optimizer not in ("least-squares", "pykan"):
+        raise ValueError(f"unknown optimizer {optimizer!r}: choose 'least-squares' or 'pykan'")
+    ends = Ends(cutoff, onset, smooth, core, tail)
+    ends.rule(float(curve.r[-1]))  # refuses impossible ones before the work
+    plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps)
+    _check_cutoff(curve, ends)
+    if feature != "auto":
+        return _fit(curve, plan, ends, progress)
+    best, errors = _choose_feature(curve, plan, progress)
+    result = _fit(curve, replace(plan, feature=best), ends, progress)
+    result.potential.info["feature_trials"] = errors
+    tried = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    chosen = f"feature {best}, of the cross-validated energy RMSE (eV): {tried}"
+    return replace(result, report="\n".join(filter(None, [result.report, chosen])))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a fit does, every default filled in."""
+
+    optimizer: str
+    width: tuple[int, ...]
+    grid: int | None  # None: chosen by cross-validation
+    k: int
+    feature: str
+    seed: int
+    steps: int
+
+    @classmethod
+    def choose(
+        cls,
+        curve: PairCurve,
+        optimizer: str,
+        width: Sequence[int] | None,
+        grid: int | None,
+        k: int | None,
+        feature: str | None,
+        seed: int,
+        steps: int | None,
+    ) -> _Plan:
+        by_pykan = optimizer == "pykan"
+        width = tuple(width) if width is not None else ((1, 2, 1) if by_pykan else (1, 1))
+        single = len(width) == 2 and not by_pykan
+        if k is None:
+            k = 3 if by_pykan else 5
+        if grid is None and not single:
+            grid = 3 if by_pykan else 5
+        if steps is None:
+            steps = PYKAN_STEPS if by_pykan else EVALUATIONS
+        elif single:
+            raise ValueError("a single edge is solved for directly and takes no steps: leave steps out")
+        check_architecture(width, grid=grid, k=k, steps=steps)
+        if feature is None:
+            feature = "r" if by_pykan else DEFAULT_FEATURE
+        if feature != "auto":
+            get_feature(feature)
+        return cls(optimizer, width, grid, k, feature, seed, steps)
+
+    @property
+    def linear(self) -> bool:
+        return self.optimizer != "pykan" and len(self.width) == 2
+
+
+def _count_parameters(plan: _Plan, grid: int) -> int:
+    """Spline coefficients and base weights; the linear fit has no base, and pykan's spline scales add nothing."""
+    edges = sum(a * b for a, b in pairwise(plan.width))
+    return edges * (grid + plan.k + (0 if plan.linear else 1))
+
+
+def _check_cutoff(curve: PairCurve, ends: Ends) -> None:
+    rule = ends.rule(float(curve.r[-1]))
+    end = rule.radius if rule.onset is None else rule.onset
+    left = int(np.count_nonzero(curve.r < end))
+    if left < min(MIN_POINTS, len(curve)):
+        onset = "" if rule.onset is None else f" with switching from {rule.onset:g} A on"
+        raise ValueError(
+            f"cutoff {rule.radius:g} A{onset} leaves {left} of {len(curve)} points of data (from {curve.r[0]:g} to "
+            f"{curve.r[-1]:g} A) as they are: at least {MIN_POINTS} are needed, give a larger cutoff"
+        )
+
+
+def _choose_feature(curve: PairCurve, plan: _Plan, progress: bool) -> tuple[str, dict[str, float]]:
+    """The feature, and the energy RMSE (eV) of each, a mean over folds.
+
+    The one-standard-error rule (L. Breiman et al., Classification and Regression Trees, 1984) with the default feature
+    for the simplest model: another must beat it by more than the spread of their difference over the folds.
+    """
+    fold = np.arange(len(curve)) % FOLDS
+    fold[[0, -1]] = -1  # the two ends stay in every training set: they are the domain
+    numbers = np.unique(fold[fold >= 0])
+    if len(numbers) < 2:
+        raise ValueError(f"{len(curve)} points are too few to choose a feature with: give at least {MIN_POINTS}")
+    errors: dict[str, list[float]] = {name: [] for name in FEATURES}
+    with training_bar(progress, len(FEATURES) * len(numbers)) as report:
+        for name in FEATURES:
+            for number in numbers:
+                held = _part(curve, fold == number)
+                trained = _train(_part(curve, fold != number), held, replace(plan, feature=name))
+                if trained.interrupted:
+                    raise KeyboardInterrupt
+                predicted = value_and_slope(trained.function.bare, held.r)[0]
+                errors[name].append(_rms(predicted - held.energy))
+                if report:
+                    report(sum(map(len, errors.values())), errors[name][-1])
+    means = {name: float(np.mean(values)) for name, values in errors.items()}
+    best = min(means, key=lambda name: means[name])
+    gain = np.array(errors[DEFAULT_FEATURE]) - np.array(errors[best])
+    clear = gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
+    return (best if clear else DEFAULT_FEATURE), means
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A bare KAN, and how it came about."""
+
+    function: PairFunction
+    plan: _Plan
+    history: dict[str, Array]
+    interrupted: bool
+
+
+def _train(train: PairCurve, holdout: PairCurve, plan: _Plan, report: Report | None = None) -> _Trained:
+    grid, beyond = plan.grid, 0
+    if grid is None:
+        beyond = BEYOND
+        grid = choose_grid(train, Reduction.of(train, plan.feature), plan.k)
+        plan = replace(plan, grid=grid)
+    needed = _count_parameters(plan, grid)
+    values = len(train) if plan.optimizer == "pykan" else count_values(train)
+    if values < needed:
+        raise ValueError(
+            f"{values} training values cannot fix the {needed} parameters of a KAN {plan.width} with "
+            f"grid={grid}, k={plan.k}: give more points or a smaller network"
+        )
+    x, e = Affine(), Affine()
+    interrupted = False
+    history: dict[str, Array] = {}
+    if plan.optimizer == "pykan":
+        model = pykan.new_model(plan.width, grid, plan.k, plan.seed)
+        of_r = get_feature(plan.feature).of_r
+        columns = [tuple(torch.from_numpy(a)[:, None] for a in (c.r, c.energy)) for c in (train, holdout)]
+        points, test = ((of_r(r), energy) for r, energy in columns)
+        history = pykan.train(model, points, test, plan.steps, report)
+        network = pykan.from_pykan(model)
+    else:
+        if plan.linear:
+            reduction = Reduction.of(train, plan.feature)
+            network = fit_linear(train, reduction, grid, plan.k, beyond)[0]
+        else:
+            reduction, targets = taught(train, plan.feature)
+            e = reduction.e
+            # The bar shows eV: the reduced error times the unit of energy.
+            scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
+            network, loss, interrupted = fit_deep(plan.width, grid, plan.k, targets, plan.seed, plan.steps, scaled)
+            history = {"train": loss * e.scale}
+        x, e = reduction.x, reduction.e
+    domain = (float(train.r[0]), float(train.r[-1]))
+    function = PairFunction(network, domain, Ends().rule(domain[1]), plan.feature, x, e)
+    return _Trained(function, plan, history, interrupted)
+
+
+def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult:
+    train, holdout = _split(curve, plan.seed)
+    steps = plan.steps * (1 if plan.optimizer == "pykan" else STARTS)
+    with training_bar(progress and not plan.linear, steps) as report:
+        trained = _train(train, holdout, plan, report)
+    error = _errors(trained.function.bare, train)[0]
+    last_slope = float(value_and_slope(trained.function.bare, train.r[-1:])[1][0])
+    over = ends_at_zero(train.r, train.energy, last_slope, error)
+    function = ends.attach(trained.function, curve.elements, error if over else None)
+    bare = (*_errors(function.bare, holdout), *_errors(function.bare, train))
+    _check_tail(function, train, bare[2])
+    errors = (*_errors(function, holdout), *_errors(function, train))
+    history = trained.history
+    history.setdefault("train", np.array([bare[2]]))
+    history.setdefault("holdout", np.array([bare[0]]))
+    info = {
+        "ase_kan": __version__,
+        **asdict(trained.plan),
+        "width": list(plan.width),
+        "points": len(train),
+        "energy_rmse": errors[0],
+        "force_rmse": None if np.isnan(errors[1]) else errors[1],
+    }
+    if curve.subtracted:
+        info["subtracted"] = curve.subtracted
+    told = ["interrupted: the best network so far"] if trained.interrupted else []
+    if function.cutoff.onset is None or function.cutoff.onset < train.r[-1]:
+        told.append(
+            f"these errors are with the cutoff at {function.cutoff.radius:g} A, which changes energies within the data "
+            f"(to {train.r[-1]:g} A); the fit alone: energy RMSE {bare[2]:.2e} eV, hold-out {bare[0]:.2e} eV"
+        )
+    potential = KANPotential({curve.elements: function}, info=info)
+    return FitResult(potential, history, *errors, report="\n".join(told))
+
+
+def _check_tail(function: PairFunction, curve: PairCurve, error: float) -> None:
+    """Warn of a tail that was made up because the energy does not head for zero."""
+    # Over a stretch, since noise makes the slope at the end itself anything.
+    low, end = function.domain
+    ends = np.array([max(low, end * (1 - STRETCH)), end])
+    before, energy = value_and_slope(function.bare, ends)[0]
+    slope = (energy - before) / (ends[1] - ends[0])
+    spread = float(np.median(np.abs(curve.energy - np.median(curve.energy))))
+    heads_for_zero = before / energy >= (ends[1] / ends[0]) ** SLOWEST if energy else True
+    if function.tail is None or heads_for_zero or abs(energy) <= max(3 * error, NOTABLE * spread):
+        return
+    warnings.warn(
+        f"the energy does not head for zero at the longest distance of the data, {end:g} A (energy {energy:.6g} eV, "
+        f"slope {slope:.3g} eV/A), so the tail beyond is made up: take off what far atoms have (--subtract, in Python "
+        "PairCurve.read(..., subtract=): a number, or limit), give data to longer distances, or end at a cutoff within "
+        "the data",
+        stacklevel=5,
+    )
+
+
+def _split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
+    """Training and hold-out points: fresh ones where the curve has a source, else a part of its own."""
+    r = curve.r
+    if curve.source is not None:
+        fresh = np.linspace(r[0], r[-1], HOLDOUT_POINTS)
+        return curve, PairCurve(fresh, *curve.source(fresh), curve.elements)
+    if len(r) < MIN_POINTS:
+        raise ValueError(f"{len(r)} points are too few to fit and to hold some out: give at least {MIN_POINTS}")
+    # The two ends stay in the training set: they are the domain.
+    n = max(2, round(HOLDOUT_FRACTION * len(r)))
+    held = np.zeros(len(r), dtype=bool)
+    held[np.random.default_rng(seed).choice(np.arange(1, len(r) - 1), min(n, len(r) - 2), replace=False)] = True
+
+    return _part(curve, ~held), _part(curve, held)
+
+
+def _part(curve: PairCurve, mask: Mask) -> PairCurve:
+    """Some points of a curve."""
+    force = None if curve.force is None else curve.force[mask]
+    return PairCurve(curve.r[mask], curve.energy[mask], force, curve.elements)
+
+
+def _errors(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[float, float]:
+    energy, slope = value_and_slope(function, curve.r)
+    force = curve.force
+    if force is None and curve.source is not None:
+        force = curve.source(curve.r)[1]
+    force_rmse = float("nan") if force is None else _rms(-slope - force)
+    return _rms(energy - curve.energy), force_rmse
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
