@@ -19,9 +19,10 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 
 from ase_kan.engines.compiled import AutogradEngine, CompiledEngine, Engine, compiled_available
 from ase_kan.engines.guard import Extrapolation, Guard, warn_user
-from ase_kan.engines.neighbors import Array
-from ase_kan.potentials.potential import KANPotential, PairPotential
+from ase_kan.potentials.potential import KANPotential
+from ase_kan.potentials.protocol import PairPotential
 from ase_kan.potentials.tables import SplinePotential, compile_once
+from ase_kan.types import Array
 
 if TYPE_CHECKING:
     from kan import KAN

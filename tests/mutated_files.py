@@ -19,11 +19,11 @@ from ase import Atoms
 from safetensors.torch import save
 
 from ase_kan import KANCalculator, KANPotential
-from ase_kan.potentials import storage
 from ase_kan.kan.bsplines import uniform_knots
+from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.potentials import storage
 from ase_kan.potentials.continuations import Continuation
 from ase_kan.potentials.cutoff import Cutoff
-from ase_kan.kan.network import KANLayer, KANNetwork
 from ase_kan.potentials.pair import Affine, PairFunction
 
 DEEP = 5000

@@ -8,9 +8,9 @@ from ase import Atoms, units
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
 from ase_kan.cli.main import main
-from ase_kan.potentials.continuations import Continuation
-from ase_kan.exports.pairs import ExportWarning, tables
 from ase_kan.exports.lammps import write_table
+from ase_kan.exports.pairs import ExportWarning, tables
+from ase_kan.potentials.continuations import Continuation
 from ase_kan.potentials.pair import PairFunction
 
 from .conftest import lj_energy

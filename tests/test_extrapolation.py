@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
-from ase_kan.potentials.continuations import match_core, match_tail, zbl
 from ase_kan.analysis.extrapolation import PairExtrapolation, analyze
-from ase_kan.potentials.features import value_and_slope
 from ase_kan.engines.guard import ExtrapolationError, ExtrapolationWarning
+from ase_kan.potentials.continuations import match_core, match_tail, zbl
+from ase_kan.potentials.features import value_and_slope
 
 from .conftest import SEED_CASE, brute_force, lj_energy, lj_force
 

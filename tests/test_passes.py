@@ -15,13 +15,13 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_kan import KANCalculator, Structures, fit
-from ase_kan.fit import equations as normal
-from ase_kan.fit.checkpoint import uninterrupted
 from ase_kan.cli.main import main
 from ase_kan.data.files import replacing
-from ase_kan.fit.structures import _held_out
-from ase_kan.fit.equations import Equations, expected_pairs
 from ase_kan.data.structures import Sample
+from ase_kan.fit import equations as normal
+from ase_kan.fit.checkpoint import uninterrupted
+from ase_kan.fit.equations import Equations, expected_pairs
+from ase_kan.fit.structures import _held_out
 
 CUTOFF = 8.0
 LARGE = {"Ar": -14_411.25, "Kr": -75_803.5}

@@ -14,9 +14,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, Structures, fit
-from ase_kan.potentials.cutoff import Cutoff
-from ase_kan.fit.equations import PROPERTIES, Accumulator, RadialMesh
 from ase_kan.data.structures import Sample
+from ase_kan.fit.equations import PROPERTIES, Accumulator, RadialMesh
+from ase_kan.potentials.cutoff import Cutoff
 
 from .conftest import brute_force
 

@@ -22,10 +22,11 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from ase_kan.potentials.features import Array, get_feature, value_and_slope
 from ase_kan.kan.network import BASE_FUNCTIONS, KANLayer, KANNetwork
+from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import PairFunction
-from ase_kan.potentials.potential import KANPotential, Pair
+from ase_kan.potentials.potential import KANPotential
+from ase_kan.types import Array, Pair
 
 if TYPE_CHECKING:
     from kan import KAN

@@ -141,7 +141,7 @@ def as_json(rows: Sequence[Row]) -> str:
     """The rows and what they were measured with."""
     import platform
 
-    from ase_kan import __version__
+    from ase_kan.version import __version__
 
     where = {"version": __version__, "machine": platform.platform(), "processors": os.cpu_count()}
     return json.dumps({**where, "rows": [asdict(row) for row in rows]}, indent=1)

@@ -20,11 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ase_kan.plots import figures as plot
 from ase_kan.calculator import KANCalculator
-from ase_kan.data.curve import Array, PairCurve
+from ase_kan.data.curve import PairCurve
 from ase_kan.fit import fit
+from ase_kan.plots import figures as plot
 from ase_kan.potentials.potential import KANPotential
+from ase_kan.types import Array
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ase_kan.calculator import KANCalculator
 from ase_kan.data.curve import PairCurve
+from ase_kan.data.structures import Structures
 from ase_kan.fit import fit
 from ase_kan.plots.figures import plot_fit, plot_pairs, plot_parity, save
 from ase_kan.potentials.potential import KANPotential
-from ase_kan.data.structures import Structures
 
 #: Structures in the parity figure.
 PARITY_STRUCTURES = 200

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ase_kan import __version__
 from ase_kan.data.files import check_output, replacing
+from ase_kan.version import __version__
 
 
 class UsageError(ValueError):

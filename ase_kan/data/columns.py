@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ase_kan.potentials.features import Array
 from ase_kan.data.units import energy_unit, force_unit, is_default, is_unit, length_unit
+from ase_kan.types import Array
 
 #: What a column can be; "gradient" is dE/dr, "skip" a column that is not used.
 KINDS = ("r", "energy", "force", "gradient", "skip")

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ase_kan.data.columns import Columns, read_columns
+from ase_kan.types import Array, Pair
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
-Array = NDArray[np.float64]
-Pair = tuple[str, str]
 
 #: Energies and forces (or None) at the distances given: where fresh hold-out points come from.
 Source = Callable[[Array], tuple[Array, "Array | None"]]

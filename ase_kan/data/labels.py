@@ -12,9 +12,8 @@ from ase import Atoms
 from ase.calculators.calculator import all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.geometry import find_mic
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ase_kan.types import Array
 
 #: Changes of the atoms after which stored results are those of another structure.
 GEOMETRY = ("positions", "numbers", "cell", "pbc")

@@ -13,8 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_kan.data.labels import checked, checked_forces, first_line, listed, look_alikes, results_of, symmetric
-
-Array = NDArray[np.float64]
+from ase_kan.types import Array
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from ase_kan.potentials.features import Array
-from ase_kan.engines.neighbors import Index, half_list
-from ase_kan.potentials.potential import KANPotential, Pair, sorted_pair
+from ase_kan.engines.neighbors import half_list
+from ase_kan.potentials.potential import KANPotential
+from ase_kan.types import Array, Index, Pair, sorted_pair
 
 DTYPES = (torch.float64, torch.float32)
 #: Up to so many atoms, all pairs are looked at rather than a neighbor list made.

@@ -21,11 +21,12 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from ase_kan.potentials.features import value_and_slope
 from ase_kan.engines.guard import Extrapolation, domain_with_tolerance
-from ase_kan.engines.neighbors import Array, Index, NeighborList, check_limits, periodic_box
-from ase_kan.potentials.potential import Pair, PairPotential, sorted_pair
+from ase_kan.engines.neighbors import NeighborList, check_limits, periodic_box
+from ase_kan.potentials.features import value_and_slope
+from ase_kan.potentials.protocol import PairPotential
 from ase_kan.potentials.tables import SplinePotential
+from ase_kan.types import Array, Index, Pair, sorted_pair
 
 try:
     from ase_kan.engines import _kernel

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ase_kan.engines.neighbors import Index
+from ase_kan.types import Index
 
 MODES = ("warn", "raise", "ignore")
 #: Atoms named in a message.

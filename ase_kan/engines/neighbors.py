@@ -13,8 +13,7 @@ from ase.geometry import complete_cell, minkowski_reduce
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
+from ase_kan.types import Array, Index
 
 #: Largest coordinate, Angstrom, and most cell vectors from the origin. The compiled kernel has the same limits.
 FARTHEST = 1e9

@@ -1,1 +1,1 @@
-"""."""
+"""Pair potentials for other programs."""

@@ -20,12 +20,13 @@ import numpy as np
 from ase.units import kcal, mol
 from scipy.interpolate import CubicSpline
 
-from ase_kan import __version__
-from ase_kan.exports.pairs import tables, warn, without_data
-from ase_kan.potentials.features import Array, two_derivatives
 from ase_kan.data.files import replacing
-from ase_kan.potentials.potential import Pair, PairPotential, sorted_pair
+from ase_kan.exports.pairs import tables, warn, without_data
+from ase_kan.potentials.features import two_derivatives
+from ase_kan.potentials.protocol import PairPotential
 from ase_kan.potentials.tables import SplinePotential
+from ase_kan.types import Array, Pair, sorted_pair
+from ase_kan.version import __version__
 
 #: LAMMPS's units, and eV in their unit of energy. All have lengths in Angstrom (``lj``: in sigma).
 UNITS = {"metal": 1.0, "real": mol / kcal, "lj": 1.0}

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import ArrayLike
 
 from ase_kan.exports.pairs import is_missing, without_data
-from ase_kan.potentials.features import Array, two_derivatives, value_and_slope
-from ase_kan.potentials.potential import Pair, PairPotential, distances
+from ase_kan.potentials.features import two_derivatives, value_and_slope
+from ase_kan.potentials.protocol import PairPotential, distances
+from ase_kan.types import Array, Pair
 
 
 class MatscipyPair:

@@ -15,11 +15,11 @@ import numpy as np
 from ase import Atoms, units
 from scipy.interpolate import CubicSpline
 
-from ase_kan.exports.pairs import tables, warn, without_data
 from ase_kan.exports.extras import optional
-from ase_kan.potentials.features import Array
-from ase_kan.potentials.potential import Pair, PairPotential, missing_pairs
+from ase_kan.exports.pairs import tables, warn, without_data
+from ase_kan.potentials.protocol import PairPotential, missing_pairs
 from ase_kan.potentials.tables import SplinePotential
+from ase_kan.types import Array, Pair
 
 KJ_PER_MOL = units.kJ / units.mol
 NANOMETER = 10.0

@@ -6,8 +6,9 @@ import sys
 import warnings
 from collections.abc import Iterable
 
-from ase_kan.potentials.potential import Pair, PairPotential, missing_pairs, sorted_pair
+from ase_kan.potentials.protocol import PairPotential, missing_pairs
 from ase_kan.potentials.tables import DEFAULT_TOLERANCE, SplinePotential, compile_once, compile_potential
+from ase_kan.types import Pair, sorted_pair
 
 #: Tolerances of the tables of a potential that is too rough for the default one.
 COARSER = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)

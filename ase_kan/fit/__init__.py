@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ase_kan.data.curve import PairCurve
-from ase_kan.fit.curve import fit_curve
-from ase_kan.fit.structures import fit_structures
-from ase_kan.fit.result import FitResult as FitResult
 from ase_kan.data.structures import Structures
+from ase_kan.fit.curve import fit_curve
+from ase_kan.fit.result import FitResult as FitResult
+from ase_kan.fit.structures import fit_structures
 
 
 def fit(data: PairCurve | Structures, **keywords: Any) -> FitResult:

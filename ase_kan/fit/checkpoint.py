@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ase_kan.potentials import storage
-from ase_kan.fit.equations import Accumulator
 from ase_kan.data.structures import Sample
+from ase_kan.fit.equations import Accumulator
+from ase_kan.potentials import storage
 
 #: Longest time between two checkpoints, s.
 INTERVAL = 30.0

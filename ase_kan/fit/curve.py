@@ -12,17 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_kan import __version__
-from ase_kan.kan import pykan
-from ase_kan.potentials.continuations import SLOWEST, STRETCH, ends_at_zero
-from ase_kan.data.curve import Array, PairCurve
-from ase_kan.potentials.features import FEATURES, get_feature, value_and_slope
+from ase_kan.data.curve import PairCurve
 from ase_kan.fit.deep import EVALUATIONS, STARTS, fit_deep, taught
 from ase_kan.fit.linear import BEYOND, FOLDS, Reduction, choose_grid, count_values, fit_linear
+from ase_kan.fit.result import FitResult, Report, training_bar
+from ase_kan.kan import pykan
 from ase_kan.kan.network import check_architecture
+from ase_kan.potentials.continuations import SLOWEST, STRETCH, ends_at_zero
+from ase_kan.potentials.features import FEATURES, get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
 from ase_kan.potentials.potential import KANPotential
-from ase_kan.fit.result import FitResult, Report, training_bar
+from ase_kan.types import Array
+from ase_kan.version import __version__
 
 Mask = NDArray[np.bool_]
 

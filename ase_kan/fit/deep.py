@@ -22,11 +22,12 @@ import torch
 from scipy.optimize import least_squares
 from scipy.special import expit
 
-from ase_kan.fit import householder as solve
-from ase_kan.kan.bsplines import Array, basis, uniform_knots
 from ase_kan.data.curve import PairCurve
+from ase_kan.fit import householder as solve
 from ase_kan.fit.linear import Reduction, default_grid, fit_linear
+from ase_kan.kan.bsplines import basis, uniform_knots
 from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.types import Array
 
 #: ``report(evaluation, loss)`` with the reduced RMSE.
 Report = Callable[[int, float], None]

@@ -24,14 +24,13 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from ase_kan.kan.bsplines import Array, Index, basis, interval_polynomials, local_basis, uniform_knots
+from ase_kan.data.structures import Sample
+from ase_kan.engines.neighbors import half_list, periodic_box
+from ase_kan.kan.bsplines import basis, interval_polynomials, local_basis, uniform_knots
 from ase_kan.potentials.cutoff import Cutoff, switch
 from ase_kan.potentials.features import value_and_slope
-from ase_kan.engines.neighbors import half_list, periodic_box
 from ase_kan.potentials.pair import PairFunction
-from ase_kan.data.structures import Sample
-
-Pair = tuple[str, str]
+from ase_kan.types import Array, Index, Pair
 
 DEGREE = 5
 #: Mesh intervals per pair; `RadialMesh.interpolation_error` tells what they give.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ase_kan.kan.bsplines import Array
+from ase_kan.types import Array
 
 
 def least_squares(matrix: Array, target: Array) -> Array:

@@ -17,16 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ase_kan.kan.bsplines import Array, basis, uniform_knots
 from ase_kan.data.curve import PairCurve
-from ase_kan.potentials.features import get_feature, value_and_slope
-from ase_kan.kan.network import KANLayer, KANNetwork
-from ase_kan.potentials.pair import Affine
 from ase_kan.fit.householder import least_squares
-
-Index = NDArray[np.int64]
+from ase_kan.kan.bsplines import basis, uniform_knots
+from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.potentials.features import get_feature, value_and_slope
+from ase_kan.potentials.pair import Affine
+from ase_kan.types import Array, Index
 
 #: Weight of a force beside an energy, in units of one over the smallest distance.
 FORCE_WEIGHT = 0.1

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ase_kan.kan.bsplines import Array
 from ase_kan.potentials.potential import KANPotential
+from ase_kan.types import Array
 
 #: ``report(step, loss)``.
 Report = Callable[[int, float], None]

@@ -13,12 +13,13 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from ase_kan.kan.bsplines import Array, basis, uniform_knots
-from ase_kan.potentials.features import get_feature, value_and_slope
+from ase_kan.fit.equations import INTERVALS, PROPERTIES, Accumulator, RadialMesh
 from ase_kan.fit.linear import PENALTIES
+from ase_kan.kan.bsplines import basis, uniform_knots
 from ase_kan.kan.network import KANLayer, KANNetwork
-from ase_kan.fit.equations import INTERVALS, PROPERTIES, Accumulator, Pair, RadialMesh
+from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine, PairFunction
+from ase_kan.types import Array, Pair
 
 RIDGE = 1e-13
 #: The penalty where nothing was held out.

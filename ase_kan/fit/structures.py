@@ -18,19 +18,20 @@ from itertools import chain, islice
 import numpy as np
 from ase.data import atomic_numbers
 
-from ase_kan import __version__
+from ase_kan.data.structures import Sample, Structures
 from ase_kan.fit.checkpoint import Checkpoint
+from ase_kan.fit.deep import EVALUATIONS, Targets, fit_deep
+from ase_kan.fit.equations import PROPERTIES, Accumulator, RadialMesh, energy_baseline, pairs_within
+from ase_kan.fit.linear import FORCE_WEIGHT
+from ase_kan.fit.result import FitResult, training_bar
+from ase_kan.fit.solve import LeastSquares
+from ase_kan.kan.network import check_architecture
 from ase_kan.potentials.cutoff import Cutoff
 from ase_kan.potentials.features import get_feature, value_and_slope
-from ase_kan.fit.solve import LeastSquares
-from ase_kan.fit.deep import EVALUATIONS, Targets, fit_deep
-from ase_kan.fit.linear import FORCE_WEIGHT
-from ase_kan.kan.network import check_architecture
-from ase_kan.fit.equations import PROPERTIES, Accumulator, Pair, RadialMesh, energy_baseline, pairs_within
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
 from ase_kan.potentials.potential import KANPotential
-from ase_kan.fit.result import FitResult, training_bar
-from ase_kan.data.structures import Sample, Structures
+from ase_kan.types import Pair
+from ase_kan.version import __version__
 
 #: Structures looked at before the pass, for their elements and smallest distances.
 PEEK = 200

@@ -7,10 +7,8 @@ Source of the recursion: C. de Boor, A Practical Guide to Splines, ch. IX. Index
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
+from ase_kan.types import Array, Index
 
 
 def uniform_knots(low: float, high: float, grid: int, k: int) -> Array:

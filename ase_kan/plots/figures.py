@@ -12,16 +12,18 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ase_kan.data.curve import Array, Pair, PairCurve
 from ase_kan.analysis.extrapolation import PairExtrapolation
-from ase_kan.potentials.features import value_and_slope
+from ase_kan.data.curve import PairCurve
 from ase_kan.data.files import replacing
+from ase_kan.potentials.features import value_and_slope
+from ase_kan.potentials.protocol import PairPotential
+from ase_kan.types import Array, Pair, pair_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ase_kan.kan.network import KANNetwork
-    from ase_kan.potentials.potential import KANPotential, PairPotential
+    from ase_kan.potentials.potential import KANPotential
 
 #: Energies (eV) of an array of distances (Angstrom).
 EnergyFunction = Callable[[Array], Array]
@@ -213,7 +215,7 @@ def plot_pairs(potential: PairPotential, pairs: Sequence[Pair | None]) -> Figure
         r = np.linspace(*potential.domain(pair), 1000)
         energy = potential.energy(r, pair)
         shown = slice(int(np.argmax(energy < 2 * abs(energy.min()) + 1e-12)), None)
-        label = "every pair" if pair is None else "-".join(pair)
+        label = pair_name(pair)
         left.plot(r[shown], energy[shown], label=label)
         right.plot(r[shown], potential.force(r[shown], pair), label=label)
     for axes in (left, right):

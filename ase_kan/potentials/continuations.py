@@ -28,7 +28,8 @@ from ase.data import atomic_numbers
 from ase.units import Bohr, Hartree
 from torch import Tensor
 
-from ase_kan.potentials.features import Array, value_and_slope
+from ase_kan.potentials.features import value_and_slope
+from ase_kan.types import Array
 
 CORES = ("power", "zbl")
 TAILS = ("power",)

@@ -15,19 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ase_kan.potentials.continuations import (
-    CORES,
-    TAILS,
-    Continuation,
-    fading_tail,
-    match_core,
-    match_tail,
-    tail_range,
-)
-from ase_kan.potentials.cutoff import ONSET_FRACTION, Cutoff
-from ase_kan.potentials.features import Array, get_feature, limited, replace_where, value_and_slope
 from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.potentials.continuations import CORES, TAILS, Continuation, fading_tail, match_core, match_tail, tail_range
+from ase_kan.potentials.cutoff import ONSET_FRACTION, Cutoff
+from ase_kan.potentials.features import get_feature, limited, replace_where, value_and_slope
 from ase_kan.potentials.scale import energy_scale
+from ase_kan.types import Array
 
 #: Distances at which `PairFunction.rough_knots` looks for crossings, and the most that it reports.
 CROSSING_SEARCH, MOST_CROSSINGS = 1000, 60

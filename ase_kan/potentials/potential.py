@@ -6,22 +6,21 @@ E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij)          eV, Angstrom
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations_with_replacement
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from ase.data import atomic_numbers
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from ase_kan import __version__
-from ase_kan.potentials import schema
-from ase_kan.potentials import storage
-from ase_kan.potentials.features import value_and_slope
+from ase_kan.potentials import schema, storage
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
+from ase_kan.potentials.protocol import energies, forces
+from ase_kan.types import Array, Pair, pair_name, sorted_pair
+from ase_kan.version import __version__
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -30,45 +29,6 @@ if TYPE_CHECKING:
     from ase_kan.engines.batch import Batch
     from ase_kan.exports.matscipy import MatscipyPair
     from ase_kan.potentials.tables import SplinePotential
-
-Array = NDArray[np.float64]
-Pair = tuple[str, str]
-
-
-@runtime_checkable
-class PairPotential(Protocol):
-    """The protocol of a pair potential. Units are eV and Angstrom."""
-
-    @property
-    def elements(self) -> tuple[str, ...]:
-        """Chemical symbols it knows; empty if it serves every element."""
-
-    @property
-    def pairs(self) -> tuple[Pair | None, ...]:
-        """The pairs it knows, each in alphabetical order; ``(None,)`` if one function serves every pair."""
-
-    @property
-    def cutoff(self) -> float:
-        """Largest distance at which any pair interacts."""
-
-    @property
-    def reference_energies(self) -> Mapping[str, float]:
-        """Energy E0 of a lone atom per symbol; a symbol left out has 0."""
-
-    def domain(self, pair: Pair | None = None) -> tuple[float, float]:
-        """Smallest and largest distance that the data of a pair covered."""
-
-    def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
-        """Distances, ascending, where phi is less smooth than elsewhere; the last is the pair's own cutoff."""
-
-    def __call__(self, r: Tensor, pair: Pair | None = None) -> Tensor:
-        """phi(r), differentiable, for a float64 tensor of any shape."""
-
-    def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
-        """phi(r) for an array of any shape."""
-
-    def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
-        """-dphi/dr for an array of any shape; positive is repulsive."""
 
 
 class KANPotential(nn.Module):
@@ -314,7 +274,7 @@ class KANPotential(nn.Module):
             if len({pair for pair, _ in found}) < len(found):
                 raise ValueError("a pair is given twice")
             for pair, function in found:
-                function.must_be_finite("every pair" if pair is None else "-".join(pair))
+                function.must_be_finite(pair_name(pair))
             return cls(dict(found), header["reference_energies"], header["info"])
         except ValueError as error:
             raise ValueError(f"{path} is not a valid potential: {error}") from None
@@ -324,7 +284,7 @@ class KANPotential(nn.Module):
         lines = [f"elements: {', '.join(self.elements) or 'every element'}"]
         for pair in self._keys:
             f = self.function(pair)
-            name = "every pair" if pair is None else "-".join(pair)
+            name = pair_name(pair)
             kind = "energy subtracted at" if f.cutoff.onset is None else f"switched from {f.cutoff.onset:g} A to"
             lines.append(
                 f"{name}: data from {f.domain[0]:g} to {f.domain[1]:g} A, {kind} the cutoff {f.cutoff.radius:g} A, "
@@ -342,61 +302,10 @@ class KANPotential(nn.Module):
         return f"pairs={self._names()}, cutoff={self.cutoff:g} A"
 
     def _names(self) -> str:
-        return ", ".join("every pair" if pair is None else "-".join(pair) for pair in self._keys)
-
-
-def sorted_pair(pair: Pair) -> Pair:
-    """The pair in alphabetical order; `ValueError` if it is no pair."""
-    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(symbol, str) for symbol in pair):
-        raise ValueError(f"a pair is two chemical symbols such as ('Ne', 'Ar'), got {pair!r}")
-    first, second = sorted(pair)
-    return first, second
+        return ", ".join(pair_name(pair) for pair in self._keys)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     return f"{value:.3e}" if isinstance(value, float) else str(value)
-
-
-def missing_pairs(potential: PairPotential) -> list[Pair]:
-    """Pairs of the potential's elements that it has no function for, since its data had none."""
-    if None in potential.pairs:
-        return []
-    known = {sorted_pair(pair) for pair in potential.pairs if pair}
-    return [pair for pair in combinations_with_replacement(sorted(potential.elements), 2) if pair not in known]
-
-
-def distances(r: ArrayLike) -> Array:
-    """A float64 copy of distances; `ValueError` that names the first one that is not finite and positive."""
-    try:
-        if np.iscomplexobj(r):
-            raise TypeError
-        array = np.array(r, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"distances must be numbers, got {r!r}") from None
-    bad = array[~(np.isfinite(array) & (array > 0))]
-    if bad.size:
-        raise ValueError(f"distances must be positive and finite, got {bad.flat[0]}")
-    return array
-
-
-def energies(phi: Callable[[Tensor], Tensor], r: ArrayLike) -> Array:
-    """A torch function at distances of any shape, through the door that all potentials share."""
-    array = distances(r)
-    with torch.no_grad():
-        energy: Array = phi(torch.from_numpy(array)).numpy()
-    return _finite("energy", energy, array)
-
-
-def forces(phi: Callable[[Tensor], Tensor], r: ArrayLike) -> Array:
-    """Minus its derivative there."""
-    array = distances(r)
-    return _finite("force", -value_and_slope(phi, array)[1], array)
-
-
-def _finite(what: str, values: Array, r: Array) -> Array:
-    bad = r[~np.isfinite(values)]
-    if bad.size:
-        raise ValueError(f"the {what} at r = {bad.flat[0]} A overflows")
-    return values

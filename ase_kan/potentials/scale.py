@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ase_kan.potentials.features import Array
+from ase_kan.types import Array
 
 #: A well shallower than this part of the largest energy in the data is rounding, or an error of the fit.
 NEGLIGIBLE = 1e-6

@@ -14,8 +14,8 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from ase_kan.potentials.features import FEATURES
 from ase_kan.kan.network import BASE_FUNCTIONS, MOST_LAYERS
+from ase_kan.potentials.features import FEATURES
 
 Check = Callable[[Any, str], None]
 

@@ -23,9 +23,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ase_kan.potentials.features import Array, limited, two_derivatives, value_and_slope
-from ase_kan.potentials.potential import Pair, PairPotential, energies, forces, sorted_pair
+from ase_kan.potentials.features import limited, two_derivatives, value_and_slope
+from ase_kan.potentials.protocol import PairPotential, energies, forces
 from ase_kan.potentials.scale import Scale, energy_scale
+from ase_kan.types import Array, Pair, pair_name, sorted_pair
 
 #: The table starts at this part of the shortest distance in the data; a Lennard-Jones energy is 60,000 there.
 INNER = 0.4
@@ -156,7 +157,7 @@ class SplinePotential:
         """Rows and certified errors, a line per pair."""
         lines = []
         for pair, s in self.splines.items():
-            name = "every pair" if pair is None else "-".join(pair)
+            name = pair_name(pair)
             lines.append(
                 f"{name}: {len(s.rows)} quintics from {s.start**0.5:.4g} to {s.cutoff:.4g} A; certified errors "
                 f"{s.energy_error:.1e} (energy) and {s.force_error:.1e} (force), relative to {s.scale.energy:.3g} eV "
