@@ -18,11 +18,12 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from ase_kan.engines.compiled import AutogradEngine, CompiledEngine, Engine, compiled_available
-from ase_kan.engines.guard import Extrapolation, Guard, warn_user
+from ase_kan.engines.guard import Extrapolation, Guard
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.potentials.protocol import PairPotential
-from ase_kan.potentials.tables import SplinePotential, compile_once
+from ase_kan.potentials.tables import SplinePotential, tabulate_once
 from ase_kan.types import Array
+from ase_kan.warn import warn_user
 
 if TYPE_CHECKING:
     from kan import KAN
@@ -224,7 +225,7 @@ def _make_engine(potential: PairPotential, wanted: str, skin: float | None, thre
         warn_user("ase_kan was installed without its compiled engine: using autograd, which is slower")
         return AutogradEngine(potential, skin)
     try:
-        splines = potential if isinstance(potential, SplinePotential) else compile_once(potential)
+        splines = potential if isinstance(potential, SplinePotential) else tabulate_once(potential)
     except ValueError as error:
         if wanted == "compiled":
             raise

@@ -10,7 +10,8 @@ import torch
 from ase import Atoms
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
-from ase_kan.potentials.tables import compile_once
+from ase_kan.exports.matscipy import MatscipyPair
+from ase_kan.potentials.tables import tabulate, tabulate_once
 
 from .conftest import lj_energy
 
@@ -27,14 +28,14 @@ BAD = [0.0, -1.0, np.nan, np.inf, -np.inf, [1.0, 0.0], [[1.0], [-2.0]]]
 @pytest.mark.parametrize("kind", ["energy", "force"])
 @pytest.mark.parametrize("which", ["kan", "compiled"])
 def test_distances_must_be_positive_and_finite(exact, which, kind, bad):
-    potential = exact if which == "kan" else exact.compile()
+    potential = exact if which == "kan" else tabulate(exact)
     value = np.array(bad).flat[-1]
     with pytest.raises(ValueError, match=f"^distances must be positive and finite, got {value}$"):
         getattr(potential, kind)(bad)
 
 
 def test_the_same_door_for_matscipy(exact):
-    interaction = exact.as_matscipy()
+    interaction = MatscipyPair(exact)
     for function in (interaction, interaction.derivative(1), interaction.derivative(2)):
         with pytest.raises(ValueError, match="positive and finite, got -1"):
             function(np.array([1.0, -1.0]))
@@ -48,7 +49,7 @@ def test_distances_must_be_numbers(exact, bad):
 
 @pytest.mark.parametrize("which", ["kan", "compiled"])
 def test_an_overflow_is_no_value(exact, which):
-    potential = exact if which == "kan" else exact.compile()
+    potential = exact if which == "kan" else tabulate(exact)
     with pytest.raises(ValueError, match=r"^the energy at r = 1e-60 A overflows$"):
         potential.energy([1.0, 1e-60])
     with pytest.raises(ValueError, match=r"^the force at r = 1e-25 A overflows$"):
@@ -104,8 +105,8 @@ def test_a_potential_need_not_be_hashable(kind, engine):
 def test_equal_potentials_do_not_share_tables():
     a, b = Plain(0.5), Plain(0.5)
     assert a == b
-    assert compile_once(a).spline() is compile_once(a).spline()
-    assert compile_once(a).spline() is not compile_once(b).spline()
+    assert tabulate_once(a).spline() is tabulate_once(a).spline()
+    assert tabulate_once(a).spline() is not tabulate_once(b).spline()
 
 
 def test_a_pair_has_one_function(exact):
@@ -134,7 +135,7 @@ def test_lone_atom_energies_are_read_only(exact):
     mine = {"Ar": -3.0}
     potential = KANPotential({("Ar", "Ar"): exact.function()}, mine)
     mine["Ar"] = 7.0
-    for one in (potential, potential.compile(), copy.deepcopy(potential), pickle.loads(pickle.dumps(potential))):
+    for one in (potential, tabulate(potential), copy.deepcopy(potential), pickle.loads(pickle.dumps(potential))):
         assert dict(one.reference_energies) == {"Ar": -3.0}
         with pytest.raises(TypeError, match="does not support item assignment"):
             one.reference_energies["Ar"] = 0.0

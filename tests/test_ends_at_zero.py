@@ -7,7 +7,7 @@ from ase.calculators.lj import LennardJones
 
 from ase_kan import PairCurve, fit
 from ase_kan.potentials.scale import energy_scale
-from ase_kan.potentials.tables import compile_potential
+from ase_kan.potentials.tables import tabulate
 
 RM = 2 ** (1 / 6)
 
@@ -97,7 +97,7 @@ def test_the_scale_of_an_energy():
 def test_tables_keep_the_scale_of_their_certificate():
     r = np.linspace(0.9, 2.0, 60)
     potential = fit(PairCurve(r, r**-12.0)).potential
-    compiled = compile_potential(potential, 1e-6)
+    compiled = tabulate(potential, 1e-6)
     spline = compiled.spline()
     assert spline.scale == energy_scale(potential, *potential.domain())
     fresh = np.random.default_rng(0).uniform(0.5, potential.cutoff, 5000)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.engines import compiled as engines
+from ase_kan.potentials.tables import tabulate
 
 from .conftest import lj_energy
 
@@ -93,7 +94,7 @@ def test_closer_than_the_tables_go(exact):
 
 
 def kernel_of(potential, atoms, instructions="best", threads=1, skin=0.3):
-    spline = potential.compile().spline()
+    spline = tabulate(potential).spline()
     kernel = _kernel.Kernel(1, [0], potential.cutoff, skin, instructions)
     kernel.add_table(
         spline.cutoff, *spline.domain, spline.start, spline.slope, list(spline.at), list(spline.change), spline.rows
@@ -186,6 +187,6 @@ def test_refused_keywords(exact, keywords, message):
 
 def test_a_compiled_potential_is_taken_as_it_is(exact):
     atoms = Atoms("Ar2", [[0, 0, 0], [1.1, 0, 0]])
-    coarse = exact.compile(1e-3)
+    coarse = tabulate(exact, 1e-3)
     atoms.calc = KANCalculator(coarse)
     assert atoms.get_potential_energy() == pytest.approx(float(coarse.energy(1.1)), rel=1e-12)

@@ -11,7 +11,10 @@ from ase.build import bulk
 from ase.calculators.socketio import SocketClient, SocketIOCalculator
 
 from ase_kan import KANCalculator, PairCurve, fit
+from ase_kan.engines.batch import evaluate_batch
 from ase_kan.exports.extras import optional
+from ase_kan.exports.matscipy import MatscipyPair
+from ase_kan.exports.openmm import to_openmm
 
 from .conftest import lj_energy
 
@@ -44,7 +47,7 @@ def test_openmm(cured_mixture, potential, which, pbc):
         system.addParticle(39.948)
     lengths = atoms.cell.lengths() / 10
     system.setDefaultPeriodicBoxVectors(*np.diag(lengths).tolist())
-    system.addForce(model.to_openmm(atoms))
+    system.addForce(to_openmm(model, atoms))
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
     context.setPositions((atoms.positions / 10).tolist())
     state = context.getState(getEnergy=True, getForces=True)
@@ -66,7 +69,7 @@ def test_openmm_closer_than_the_tables(potential, cured_mixture):
     system = openmm.System()
     for _ in atoms:
         system.addParticle(1.0)
-    system.addForce(cured_mixture.to_openmm(atoms))
+    system.addForce(to_openmm(cured_mixture, atoms))
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
     found = []
     for distance in (0.02, 0.03, 0.037, 0.0379, 0.0381, 0.04):
@@ -82,10 +85,10 @@ def test_openmm_refuses(cured_mixture):
     atoms = crowd(20, True)
     atoms.pbc[2] = False
     with pytest.raises(ValueError, match="three directions or in none"):
-        cured_mixture.to_openmm(atoms)
+        to_openmm(cured_mixture, atoms)
     with pytest.raises(ValueError, match="does not know Xe"):
-        cured_mixture.to_openmm(Atoms("Xe"))
-    force = cured_mixture.to_openmm()
+        to_openmm(cured_mixture, Atoms("Xe"))
+    force = to_openmm(cured_mixture)
     assert force.getNumParticles() == 0
 
 
@@ -113,7 +116,7 @@ def systems(symbols):
 def test_batches_are_single_calculations(cured_mixture, potential, which, dtype):
     model = cured_mixture if which == "cured" else potential
     many = systems(("Ar", "Ne"))
-    batch = model.evaluate_batch(many, dtype=dtype)
+    batch = evaluate_batch(model, many, dtype=dtype)
     rtol = 1e-12 if dtype == torch.float64 else 2e-5
     calculator = KANCalculator(model, engine="autograd", on_extrapolation="ignore")
     assert batch.energies.shape == (len(many),)
@@ -135,14 +138,14 @@ def test_batches_refuse(cured_mixture):
     good, bad = crowd(5, True), crowd(5, True)
     bad.positions[1, 2] = np.nan
     with pytest.raises(ValueError, match="those of system 1 are not"):
-        cured_mixture.evaluate_batch([good, bad])
+        evaluate_batch(cured_mixture, [good, bad])
     with pytest.raises(ValueError, match="atoms 0 and 1 of system 1 are at the same place"):
-        cured_mixture.evaluate_batch([good, Atoms("Ar2", [[1, 1, 1], [1, 1, 1]])])
+        evaluate_batch(cured_mixture, [good, Atoms("Ar2", [[1, 1, 1], [1, 1, 1]])])
     with pytest.raises(ValueError, match="does not know Xe"):
-        cured_mixture.evaluate_batch([Atoms("Xe2", [[0, 0, 0], [1, 1, 1]])])
+        evaluate_batch(cured_mixture, [Atoms("Xe2", [[0, 0, 0], [1, 1, 1]])])
     with pytest.raises(ValueError, match="dtype must be"):
-        cured_mixture.evaluate_batch([good], dtype=torch.float16)
-    assert cured_mixture.evaluate_batch([]).energies.shape == (0,)
+        evaluate_batch(cured_mixture, [good], dtype=torch.float16)
+    assert evaluate_batch(cured_mixture, []).energies.shape == (0,)
 
 
 # matscipy
@@ -161,7 +164,7 @@ def test_matscipy_elastic_constants(long_lj):
     from matscipy.elasticity import full_3x3x3x3_to_Voigt_6x6
 
     atoms = bulk("Ar", "fcc", a=1.0901730 * 2**0.5)
-    atoms.calc = PairPotential({(18, 18): long_lj.as_matscipy()})
+    atoms.calc = PairPotential({(18, 18): MatscipyPair(long_lj)})
     born = full_3x3x3x3_to_Voigt_6x6(atoms.calc.get_property("elastic_constants", atoms))
     found = [born[0, 0], born[0, 1], born[3, 3], (born[0, 0] + 2 * born[0, 1]) / 3]
     np.testing.assert_allclose(found, [105.182, 60.187, 60.187, 75.185], rtol=1e-4)
@@ -172,7 +175,7 @@ def test_matscipy_phonons(long_lj):
 
     primitive = bulk("Ar", "fcc", a=1.0901730 * 2**0.5)
     atoms = primitive * (2, 2, 2)
-    atoms.calc = PairPotential({(18, 18): long_lj.as_matscipy()})
+    atoms.calc = PairPotential({(18, 18): MatscipyPair(long_lj)})
     hessian = atoms.calc.get_property("hessian", atoms).toarray().reshape(8, 3, 8, 3)
     # In units of the reciprocal vectors of the primitive cell; both points fit the 2 x 2 x 2 cell.
     for point, expected in (
@@ -189,7 +192,7 @@ def test_matscipy_mixture(cured_mixture):
 
     atoms = crowd(100, True)
     numbers = {"Ar": 18, "Ne": 10}
-    pairs = {tuple(numbers[s] for s in pair): cured_mixture.as_matscipy(pair) for pair in cured_mixture.pairs}
+    pairs = {tuple(numbers[s] for s in pair): MatscipyPair(cured_mixture, pair) for pair in cured_mixture.pairs}
     theirs = PairPotential(pairs)
     ours = KANCalculator(cured_mixture, engine="autograd", on_extrapolation="ignore")
     lone = sum(cured_mixture.reference_energies[s] for s in atoms.symbols)
@@ -198,7 +201,7 @@ def test_matscipy_mixture(cured_mixture):
 
 
 def test_matscipy_derivatives(potential):
-    interaction = potential.as_matscipy()
+    interaction = MatscipyPair(potential)
     r, h = np.linspace(0.9, 2.4, 30), 1e-5
     slope = (interaction(r + h) - interaction(r - h)) / (2 * h)
     curvature = (interaction.first_derivative(r + h) - interaction.first_derivative(r - h)) / (2 * h)
@@ -237,6 +240,6 @@ def test_socket(potential):
 def test_missing_packages_name_the_extra(monkeypatch, potential):
     monkeypatch.setitem(sys.modules, "openmm", None)
     with pytest.raises(ImportError, match=r"pip install 'ase-kan\[openmm\]'"):
-        potential.to_openmm()
+        to_openmm(potential)
     with pytest.raises(ImportError, match=r"pip install 'ase-kan\[bench\]'"):
         optional("no_such_package", "bench")

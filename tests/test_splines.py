@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ase_kan import PairCurve, fit
-from ase_kan.potentials.tables import _COMPILED, Spline, compile_once, compile_potential
+from ase_kan.potentials.tables import _COMPILED, Spline, tabulate, tabulate_once
 
 from .conftest import lj_energy
 
@@ -26,7 +26,7 @@ def any_potential(request):
 
 @pytest.mark.parametrize("tol", [1e-5, 1e-8])
 def test_the_certificate_holds_on_fresh_distances(any_potential, tol):
-    compiled = any_potential.compile(tol)
+    compiled = tabulate(any_potential, tol)
     rng = np.random.default_rng(0)
     for pair in any_potential.pairs:
         spline = compiled.spline(pair)
@@ -44,7 +44,7 @@ def test_the_certificate_holds_on_fresh_distances(any_potential, tol):
 
 
 def test_energy_is_the_integral_of_the_force(any_potential):
-    compiled = any_potential.compile()
+    compiled = tabulate(any_potential)
     nodes, weights = np.polynomial.legendre.leggauss(12)
     for pair in compiled.pairs:
         spline = compiled.spline(pair)
@@ -70,7 +70,7 @@ def knots_of(spline: Spline) -> np.ndarray:
 
 
 def test_below_the_table_and_from_the_cutoff_on(any_potential):
-    compiled = any_potential.compile()
+    compiled = tabulate(any_potential)
     for pair in compiled.pairs:
         spline = compiled.spline(pair)
         r = np.linspace(0.05, 0.999, 40) * spline.start**0.5
@@ -83,7 +83,7 @@ def test_below_the_table_and_from_the_cutoff_on(any_potential):
 
 def test_right_at_the_breaks(any_potential):
     """Where rows of different widths meet, the force is that of the original, whichever row rounding chooses."""
-    compiled = any_potential.compile()
+    compiled = tabulate(any_potential)
     for pair in compiled.pairs:
         *breaks, _ = any_potential.breakpoints(pair)
         r = np.array([np.nextafter(b, b + step, dtype=float) for b in breaks for step in (-1, 0, 1)])
@@ -91,23 +91,23 @@ def test_right_at_the_breaks(any_potential):
 
 
 def test_a_smaller_tolerance_takes_more_rows(exact):
-    rows = [len(exact.compile(tol).spline().rows) for tol in (1e-3, 1e-6, 1e-9)]
+    rows = [len(tabulate(exact, tol).spline().rows) for tol in (1e-3, 1e-6, 1e-9)]
     assert rows[0] < rows[1] < rows[2]
 
 
 @pytest.mark.parametrize("tol", [0.0, -1e-6, float("nan")])
 def test_tolerances_must_be_positive(exact, tol):
     with pytest.raises(ValueError, match="tol must be positive"):
-        exact.compile(tol)
+        tabulate(exact, tol)
 
 
 def test_what_cannot_be_met_is_refused(exact):
     with pytest.raises(ValueError, match=r"tol=1e-17 is out of reach.*give a larger tol"):
-        exact.compile(1e-17)
+        tabulate(exact, 1e-17)
 
 
 def test_compiled_potentials_are_described_and_copied(mixture):
-    compiled = mixture.compile()
+    compiled = tabulate(mixture)
     assert compiled.describe().count("certified errors") == 3
     again = pickle.loads(pickle.dumps(compiled))
     r = np.linspace(0.6, 2.4, 50)
@@ -116,11 +116,11 @@ def test_compiled_potentials_are_described_and_copied(mixture):
 
 def test_tables_are_made_again_only_for_other_parameters(potential):
     copy = pickle.loads(pickle.dumps(potential))
-    first = compile_once(copy)
-    assert compile_once(copy).spline() is first.spline()
+    first = tabulate_once(copy)
+    assert tabulate_once(copy).spline() is first.spline()
     with torch.no_grad():
         next(p for p in copy.parameters() if p.numel() > 3).mul_(1.001)
-    changed = compile_once(copy)
+    changed = tabulate_once(copy)
     assert changed.spline() is not first.spline()
     assert changed.energy(1.1) == pytest.approx(float(copy.energy(1.1)), rel=1e-7)
     known = len(_COMPILED)
@@ -148,14 +148,14 @@ def test_any_function_with_the_protocol():
         def breakpoints(self, pair=None):
             return 3.0, 6.0
 
-    compiled = compile_potential(Morse(), 1e-9)
+    compiled = tabulate(Morse(), 1e-9)
     r = np.random.default_rng(1).uniform(0.5, 6.0, 5000)
     np.testing.assert_allclose(compiled.energy(r), Morse().energy(r), rtol=1e-9, atol=1e-9)
 
 
 def test_slopes_at_the_very_joints(cured_mixture):
     """Exactly where core, tail, switching and table begin, the slope is the limit from both sides."""
-    for potential in (cured_mixture, cured_mixture.compile()):
+    for potential in (cured_mixture, tabulate(cured_mixture)):
         for pair in cured_mixture.pairs:
             function = cured_mixture.function(pair)
             ends = [function.core.joint, function.tail.joint, function.cutoff.onset]

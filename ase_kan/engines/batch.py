@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +11,11 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from ase_kan.engines.neighbors import half_list
-from ase_kan.potentials.potential import KANPotential
-from ase_kan.types import Array, Index, Pair, sorted_pair
+from ase_kan.potentials.protocol import PairPotential
+from ase_kan.types import VOIGT, Array, Index, Pair, sorted_pair
 
 DTYPES = (torch.float64, torch.float32)
-#: Up to so many atoms, all pairs are looked at rather than a neighbor list made.
+#: Clusters of at most so many atoms need no neighbor list: looking at all of their pairs is faster.
 SMALL = 64
 
 
@@ -40,7 +39,7 @@ class Batch:
 
 
 def evaluate_batch(
-    potential: KANPotential,
+    potential: PairPotential,
     systems: Sequence[Atoms],
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float64,
@@ -67,7 +66,13 @@ def evaluate_batch(
         raise ValueError(f"positions and cells must be finite; those of system {finite.index(False)} are not")
     i, j, vectors = _pairs(systems, positions, cells, offsets, potential.cutoff)
     numbers = np.concatenate([atoms.numbers for atoms in systems])
-    model = deepcopy(potential).to(device=device, dtype=dtype)
+    model = potential
+    if dtype != torch.float64 or torch.device(device).type != "cpu":
+        if not hasattr(potential, "to"):
+            raise ValueError(
+                f"a {type(potential).__name__} has float64 arrays on the CPU only, not {dtype} on {device}"
+            )
+        model = potential.to(device, dtype)
     position = torch.from_numpy(vectors).to(device=device, dtype=dtype)
     r = position.norm(dim=1).requires_grad_()
     energy = torch.zeros_like(r)
@@ -83,7 +88,7 @@ def evaluate_batch(
         forces = torch.zeros((n_atoms, 3), dtype=dtype, device=device)
         forces.index_add_(0, first, pair_force).index_add_(0, second, -pair_force)
         energies = torch.zeros(n_systems, dtype=dtype, device=device).index_add_(0, owner, energy)
-        a, b = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+        a, b = map(list, VOIGT)
         virials = torch.zeros((n_systems, 6), dtype=dtype, device=device)
         virials.index_add_(0, owner, pair_force[:, a] * position[:, b])
     volumes = np.abs(np.linalg.det(cells))
@@ -133,7 +138,7 @@ def _pairs(
     return i[near], j[near], vectors[near]
 
 
-def _kinds(potential: KANPotential, numbers: Index, i: Index, j: Index) -> list[tuple[Pair | None, Index]]:
+def _kinds(potential: PairPotential, numbers: Index, i: Index, j: Index) -> list[tuple[Pair | None, Index]]:
     """Each pair of elements, and which pairs of atoms it has."""
     if potential.pairs == (None,):
         return [(None, np.arange(len(i)))]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ase_kan.types import Index
+from ase_kan.warn import warn_user
 
 MODES = ("warn", "raise", "ignore")
 #: Atoms named in a message.
@@ -19,8 +18,6 @@ NAMED = 8
 QUIET = 100
 #: A distance is outside the data if it is so, relative to their end: the data's own distances, computed again, are not.
 TOLERANCE = 1e-9
-#: Packages whose lines a warning does not point at.
-NOT_THE_USERS = ("ase_kan", "ase")
 
 
 class ExtrapolationWarning(UserWarning):
@@ -109,11 +106,3 @@ def domain_with_tolerance(domain: tuple[float, float]) -> tuple[float, float]:
     """The distances that count as covered by data."""
     low, high = domain
     return low * (1 - TOLERANCE), high * (1 + TOLERANCE)
-
-
-def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the user that led here: the innermost one outside this package and ASE."""
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_USERS:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)

@@ -21,12 +21,13 @@ from ase.units import kcal, mol
 from scipy.interpolate import CubicSpline
 
 from ase_kan.data.files import replacing
-from ase_kan.exports.pairs import tables, warn, without_data
+from ase_kan.exports.pairs import ExportWarning, tables, without_data
 from ase_kan.potentials.features import two_derivatives
 from ase_kan.potentials.protocol import PairPotential
 from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, Pair, sorted_pair
 from ase_kan.version import __version__
+from ase_kan.warn import warn_user
 
 #: LAMMPS's units, and eV in their unit of energy. All have lengths in Angstrom (``lj``: in sigma).
 UNITS = {"metal": 1.0, "real": mol / kcal, "lj": 1.0}
@@ -169,7 +170,10 @@ def _sections(
         n *= 2
     n, sections = best
     name, error = max(((s.name, s.error) for s in sections.values()), key=lambda found: found[1])
-    warn(f"tol={tol:g} is out of reach with {MOST_VALUES} values: LAMMPS's largest error is {error:.1e} ({name})")
+    warn_user(
+        f"tol={tol:g} is out of reach with {MOST_VALUES} values: LAMMPS's largest error is {error:.1e} ({name})",
+        ExportWarning,
+    )
     return sections, n
 
 

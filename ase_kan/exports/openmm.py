@@ -16,10 +16,11 @@ from ase import Atoms, units
 from scipy.interpolate import CubicSpline
 
 from ase_kan.exports.extras import optional
-from ase_kan.exports.pairs import tables, warn, without_data
+from ase_kan.exports.pairs import ExportWarning, tables, without_data
 from ase_kan.potentials.protocol import PairPotential, missing_pairs
 from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, Pair
+from ase_kan.warn import warn_user
 
 KJ_PER_MOL = units.kJ / units.mol
 NANOMETER = 10.0
@@ -128,7 +129,10 @@ def _values(potential: SplinePotential, pair: Pair | None, tol: float) -> tuple[
             break
         if 2 * n > MOST_VALUES:
             name = "" if pair is None else f" of {'-'.join(pair)}"
-            warn(f"tol={tol:g} is out of reach for OpenMM with {n} values{name}: the largest error is {error:.1e}")
+            warn_user(
+                f"tol={tol:g} is out of reach for OpenMM with {n} values{name}: the largest error is {error:.1e}",
+                ExportWarning,
+            )
             break
         n *= 2
     power = float(r[0] * force[0] / energy[0]) if energy[0] > 0 and force[0] > 0 else 0.0

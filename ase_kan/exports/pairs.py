@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterable
 
 from ase_kan.potentials.protocol import PairPotential, missing_pairs
-from ase_kan.potentials.tables import DEFAULT_TOLERANCE, SplinePotential, compile_once, compile_potential
+from ase_kan.potentials.tables import DEFAULT_TOLERANCE, SplinePotential, tabulate, tabulate_once
 from ase_kan.types import Pair, sorted_pair
+from ase_kan.warn import warn_user
 
 #: Tolerances of the tables of a potential that is too rough for the default one.
 COARSER = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
@@ -23,16 +22,19 @@ def tables(potential: PairPotential) -> SplinePotential:
     if isinstance(potential, SplinePotential):
         return potential
     try:
-        return compile_once(potential)
+        return tabulate_once(potential)
     except ValueError as error:
         reason = error
     for tol in COARSER:
         try:
-            compiled = compile_potential(potential, tol)
+            compiled = tabulate(potential, tol)
         except ValueError as error:
             reason = error
             continue
-        warn(f"the potential is too rough for tables with errors of {DEFAULT_TOLERANCE:g}: those here have {tol:g}")
+        warn_user(
+            f"the potential is too rough for tables with errors of {DEFAULT_TOLERANCE:g}: those here have {tol:g}",
+            ExportWarning,
+        )
         return compiled
     raise reason
 
@@ -52,18 +54,13 @@ def without_data(potential: PairPotential, symbols: Iterable[str], consequence: 
             raise ValueError(f"the potential does not know {symbol}: it was fitted for {known}")
     lacking = [pair for pair in missing_pairs(potential) if set(pair) <= set(present)]
     if lacking:
-        warn(f"the potential has no data for {', '.join(map('-'.join, lacking))}, which is left out: {consequence}")
+        warn_user(
+            f"the potential has no data for {', '.join(map('-'.join, lacking))}, which is left out: {consequence}",
+            ExportWarning,
+        )
     return lacking
 
 
 def is_missing(potential: PairPotential, pair: Pair | None) -> bool:
     """Whether both elements of a pair are known, but their pair is not."""
     return pair is not None and sorted_pair(pair) in missing_pairs(potential)
-
-
-def warn(message: str) -> None:
-    """An `ExportWarning` that points at the line which called into this package."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "ase_kan":
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, ExportWarning, stacklevel=level)

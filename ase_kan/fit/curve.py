@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -24,6 +23,7 @@ from ase_kan.potentials.pair import Affine, Ends, PairFunction
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
 from ase_kan.version import __version__
+from ase_kan.warn import warn_user
 
 Mask = NDArray[np.bool_]
 
@@ -326,12 +326,11 @@ def _check_tail(function: PairFunction, curve: PairCurve, error: float) -> None:
     heads_for_zero = before / energy >= (ends[1] / ends[0]) ** SLOWEST if energy else True
     if function.tail is None or heads_for_zero or abs(energy) <= max(3 * error, NOTABLE * spread):
         return
-    warnings.warn(
+    warn_user(
         f"the energy does not head for zero at the longest distance of the data, {end:g} A (energy {energy:.6g} eV, "
         f"slope {slope:.3g} eV/A), so the tail beyond is made up: take off what far atoms have (--subtract, in Python "
         "PairCurve.read(..., subtract=): a number, or limit), give data to longer distances, or end at a cutoff within "
         "the data",
-        stacklevel=5,
     )
 
 

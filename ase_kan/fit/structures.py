@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +31,7 @@ from ase_kan.potentials.pair import Affine, Ends, PairFunction
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Pair
 from ase_kan.version import __version__
+from ase_kan.warn import warn_user
 
 #: Structures looked at before the pass, for their elements and smallest distances.
 PEEK = 200
@@ -142,7 +142,7 @@ def fit_structures(
         for name, key, alike in structures.unread(first, known):
             if key is not None:
                 message = f"none of the first {PEEK} structures has the {name} named {key!r}"
-                warnings.warn(f"{message}; they have {alike or 'nothing like it'}", stacklevel=3)
+                warn_user(f"{message}; they have {alike or 'nothing like it'}")
     meshes = _meshes(first, cutoff, onset, elements, start)
     symbols = sorted({s for pair in meshes for s in pair})
     baseline = energy_baseline(first, dict(reference_energies or {}))
@@ -167,7 +167,7 @@ def fit_structures(
     if counts["used"] == 0:
         raise ValueError(f"no structure could be used: {_tell(counts)}")
     for message in _check_labels(structures, first, state):
-        warnings.warn(message, stacklevel=3)
+        warn_user(message)
     if not problem.seen:
         raise ValueError(f"no two atoms of the structures are within the cutoff, {train.reach:g} A")
     functions, energies, penalty = problem.solve(grid, k, feature)
@@ -182,10 +182,9 @@ def fit_structures(
     for name, errors in result.potential.info["errors"].items():
         share = errors["explained"]
         if weight_of[name] and share is not None and share < 0:
-            warnings.warn(
+            warn_user(
                 f"the fit explains the {name} of the structures by {share:.2%}, worse than "
                 f"{'lone atoms' if name == 'energy' else 'their mean'} would: check {LABELS}",
-                stacklevel=3,
             )
     return result
 

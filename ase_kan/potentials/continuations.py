@@ -17,7 +17,6 @@ A core with A > 0 and E' < 0 is monotone and convex everywhere below the joint: 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +29,7 @@ from torch import Tensor
 
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.types import Array
+from ase_kan.warn import warn_user
 
 CORES = ("power", "zbl")
 TAILS = ("power",)
@@ -145,10 +145,9 @@ def match_core(
     energy, slope, curvature, law = _at(bare, joint, min(joint * (1 + STRETCH), domain[1]))
     if slope >= 0:
         wall = "a ZBL wall" if charges else "a wall of r^-12"
-        warnings.warn(
+        warn_user(
             f"the energy is not repulsive at the shortest distance of the data, {joint:g} A (slope {slope / joint:.3g} "
             f"eV/A): no power law joins it, and the potential goes on along its tangent plus {wall}",
-            stacklevel=2,
         )
         if charges:
             return _tangent_and_zbl(bare, domain, charges)

@@ -6,7 +6,8 @@ E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij)          eV, Angstrom
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from copy import deepcopy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 
 from ase_kan.potentials import schema, storage
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
@@ -23,15 +24,10 @@ from ase_kan.types import Array, Pair, pair_name, sorted_pair
 from ase_kan.version import __version__
 
 if TYPE_CHECKING:
-    from ase import Atoms
     from kan import KAN
 
-    from ase_kan.engines.batch import Batch
-    from ase_kan.exports.matscipy import MatscipyPair
-    from ase_kan.potentials.tables import SplinePotential
 
-
-class KANPotential(nn.Module):
+class KANPotential:
     """One small KAN per unordered pair of elements.
 
     Parameters
@@ -56,7 +52,6 @@ class KANPotential(nn.Module):
         reference_energies: Mapping[str, float] | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
         if not pairs or (None in pairs and len(pairs) > 1):
             raise ValueError("give one function per pair of elements, or a single one for all of them under None")
         self._keys = tuple(None if pair is None else sorted_pair(pair) for pair in pairs)
@@ -70,7 +65,7 @@ class KANPotential(nn.Module):
         for symbol, energy in lone.items():
             if not np.isfinite(energy):
                 raise ValueError(f"the energy of a lone {symbol} atom must be finite, got {energy}")
-        self.functions = nn.ModuleList(pairs.values())
+        self._functions = tuple(pairs.values())
         self._reference_energies = lone
         self.info = dict(info or {})
 
@@ -110,9 +105,7 @@ class KANPotential(nn.Module):
             index = self._keys.index(sorted_pair(pair))
         else:
             raise ValueError(f"the potential has no pair {'-'.join(pair)}; it was fitted for {self._names()}")
-        function = self.functions[index]
-        assert isinstance(function, PairFunction)
-        return function
+        return self._functions[index]
 
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         return self.function(pair).domain
@@ -122,9 +115,15 @@ class KANPotential(nn.Module):
         joints = {end.joint for end in (f.core, f.tail) if end is not None} | {f.cutoff.onset or 0.0}
         return (*sorted(r for r in joints | f.rough_knots() if 0 < r < f.cutoff.radius), f.cutoff.radius)
 
-    def forward(self, r: Tensor, pair: Pair | None = None) -> Tensor:
-        result: Tensor = self.function(pair)(r)
-        return result
+    def __call__(self, r: Tensor, pair: Pair | None = None) -> Tensor:
+        """phi(r) in eV, differentiable, for a float64 tensor of any shape."""
+        energy: Tensor = self.function(pair)(r)
+        return energy
+
+    def to(self, device: str | torch.device, dtype: torch.dtype) -> KANPotential:
+        """A copy whose arrays are on another device or of another type; results of `energy` are on the CPU only."""
+        functions = (deepcopy(function).to(device=device, dtype=dtype) for function in self._functions)
+        return KANPotential(dict(zip(self._keys, functions, strict=True)), self._reference_energies, self.info)
 
     def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """phi(r) in eV for distances in Angstrom, any shape.
@@ -215,33 +214,6 @@ class KANPotential(nn.Module):
         function = PairFunction(network, (r_min, r_max), ends.rule(r_max), x=x, e=e)
         return cls({elements: ends.attach(function, elements)}, info={"source": "pykan model"})
 
-    # torch.nn.Module has a method of this name, which compiles the module's forward: the same idea.
-    def compile(self, tol: float | None = None) -> SplinePotential:  # type: ignore[override]
-        """The same potential as tables with a certified error (see `splines.compile_potential`)."""
-        from ase_kan.potentials.tables import DEFAULT_TOLERANCE, compile_potential
-
-        return compile_potential(self, DEFAULT_TOLERANCE if tol is None else tol)
-
-    def evaluate_batch(
-        self, systems: Sequence[Atoms], device: str | torch.device = "cpu", dtype: torch.dtype = torch.float64
-    ) -> Batch:
-        """Energies, forces and stresses of many systems in one evaluation (see `batch.evaluate_batch`)."""
-        from ase_kan.engines.batch import evaluate_batch
-
-        return evaluate_batch(self, systems, device, dtype)
-
-    def as_matscipy(self, pair: Pair | None = None) -> MatscipyPair:
-        """One pair for matscipy's `PairPotential`: Hessians, elastic constants (see `matscipy.MatscipyPair`)."""
-        from ase_kan.exports.matscipy import MatscipyPair
-
-        return MatscipyPair(self, pair)
-
-    def to_openmm(self, atoms: Atoms | None = None) -> Any:
-        """An `openmm.CustomNonbondedForce` in kJ/mol and nm (see `openmm.to_openmm`)."""
-        from ase_kan.exports.openmm import to_openmm
-
-        return to_openmm(self, atoms)
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the potential to one file (safetensors, no pickle), atomically."""
         header = {
@@ -250,7 +222,12 @@ class KANPotential(nn.Module):
             "reference_energies": dict(self.reference_energies),
             "info": self.info,
         }
-        storage.write(path, header, self.state_dict(), schema.check)
+        tensors = {
+            f"functions.{number}.{name}": tensor
+            for number, function in enumerate(self._functions)
+            for name, tensor in function.state_dict().items()
+        }
+        storage.write(path, header, tensors, schema.check)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KANPotential:
@@ -298,8 +275,14 @@ class KANPotential(nn.Module):
         lines += [f"{key}: {_plain(value)}" for key, value in self.info.items()]
         return "\n".join(lines)
 
-    def extra_repr(self) -> str:
-        return f"pairs={self._names()}, cutoff={self.cutoff:g} A"
+    def __repr__(self) -> str:
+        lines = [f"KANPotential of {', '.join(self.elements) or 'every element'}, cutoff {self.cutoff:g} A"]
+        for pair in self._keys:
+            low, high = self.domain(pair)
+            lines.append(f"  {pair_name(pair)}: data from {low:g} to {high:g} A")
+        if isinstance(error := self.info.get("energy_rmse"), float):
+            lines.append(f"  energy RMSE {error:.2e} eV")
+        return "\n".join(lines)
 
     def _names(self) -> str:
         return ", ".join(pair_name(pair) for pair in self._keys)

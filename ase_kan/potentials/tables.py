@@ -36,7 +36,7 @@ FIRST_ROWS, MOST_ROWS = 16, 1 << 16
 PROBES = (0.06, 0.19, 0.32, 0.5, 0.71, 0.83, 0.95)
 SAFETY = 2.0
 DEFAULT_TOLERANCE = 1e-8
-#: Distances at which `compile_once` compares a potential with what it compiled before.
+#: Distances at which `tabulate_once` compares a potential with what it compiled before.
 FINGERPRINT = 97
 #: By the identity of the potential, which may not be hashable: a weak reference to it, its fingerprint and tables.
 _COMPILED: dict[int, tuple[ref[PairPotential], bytes, dict[Pair | None, Spline]]] = {}
@@ -169,7 +169,7 @@ class SplinePotential:
         return f"SplinePotential(\n{self.describe()}\n)"
 
 
-def compile_potential(potential: PairPotential, tol: float = DEFAULT_TOLERANCE) -> SplinePotential:
+def tabulate(potential: PairPotential, tol: float = DEFAULT_TOLERANCE) -> SplinePotential:
     """Tabulate a pair potential.
 
     Parameters
@@ -189,11 +189,11 @@ def compile_potential(potential: PairPotential, tol: float = DEFAULT_TOLERANCE) 
     """
     if not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")
-    return SplinePotential(potential, tol, {pair: _compile_pair(potential, pair, tol) for pair in potential.pairs})
+    return SplinePotential(potential, tol, {pair: _tabulate_pair(potential, pair, tol) for pair in potential.pairs})
 
 
-def compile_once(potential: PairPotential) -> SplinePotential:
-    """`compile_potential` for calculators: the tables of the last call if the potential is still the same."""
+def tabulate_once(potential: PairPotential) -> SplinePotential:
+    """`tabulate` for calculators: the tables of the last call if the potential is still the same."""
     probes = []
     for pair in potential.pairs:
         breaks, domain = potential.breakpoints(pair), potential.domain(pair)
@@ -204,14 +204,14 @@ def compile_once(potential: PairPotential) -> SplinePotential:
     known = _COMPILED.get(key)
     if known is not None and known[0]() is potential and known[1] == fingerprint:
         return SplinePotential(potential, DEFAULT_TOLERANCE, known[2])
-    splines = compile_potential(potential)
+    splines = tabulate(potential)
     with suppress(TypeError):  # a class with slots may have no weak references: compiled each time
         # Only what makes the tables is kept: the value must not hold on to the potential.
         _COMPILED[key] = ref(potential, lambda _: _COMPILED.pop(key, None)), fingerprint, splines.splines
     return splines
 
 
-def _compile_pair(potential: PairPotential, pair: Pair | None, tol: float) -> Spline:
+def _tabulate_pair(potential: PairPotential, pair: Pair | None, tol: float) -> Spline:
     def phi(r: Tensor) -> Tensor:
         return potential(r, pair)
 
