@@ -69,9 +69,7 @@ def evaluate_batch(
     model = potential
     if dtype != torch.float64 or torch.device(device).type != "cpu":
         if not hasattr(potential, "to"):
-            raise ValueError(
-                f"a {type(potential).__name__} has float64 arrays on the CPU only, not {dtype} on {device}"
-            )
+            raise ValueError(f"a {type(potential).__name__} has float64 on the CPU only, got {dtype} on {device}")
         model = potential.to(device, dtype)
     position = torch.from_numpy(vectors).to(device=device, dtype=dtype)
     r = position.norm(dim=1).requires_grad_()
