@@ -17,8 +17,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.engines.compiled import AutogradEngine, CompiledEngine, Engine, compiled_available
+from ase_kan.engines.autograd import AutogradEngine
+from ase_kan.engines.compiled import CompiledEngine, compiled_available
 from ase_kan.engines.guard import Extrapolation, Guard
+from ase_kan.engines.protocol import Engine
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.potentials.protocol import PairPotential
 from ase_kan.potentials.tables import SplinePotential, tabulate_once

@@ -7,7 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "ase_kan"
 #: Later rooms may import earlier ones; those on one line know each other in one direction at most.
 RANKS = (
-    {"version", "types"},
+    {"version", "types", "warn"},
     {"kan", "data"},
     {"potentials"},
     {"fit", "engines", "exports", "analysis"},
