@@ -131,7 +131,7 @@ def test_batches_are_single_calculations(cured_mixture, potential, which, dtype)
             np.testing.assert_allclose(stress, expected, rtol=0, atol=rtol * max(1.0, np.abs(expected).max()))
         else:
             assert np.isnan(stress).all()
-    assert next(model.parameters()).dtype == torch.float64
+    assert next(model.function(model.pairs[0]).parameters()).dtype == torch.float64
 
 
 def test_batches_refuse(cured_mixture):

@@ -22,7 +22,10 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ase_kan":
             inside = node.module.split(".")[1:]
-            yield from [".".join(inside)] if inside else [alias.name for alias in node.names]
+            for alias in node.names:
+                module = (*inside, alias.name)
+                is_module = PACKAGE.joinpath(*module).is_dir() or PACKAGE.joinpath(*module).with_suffix(".py").exists()
+                yield ".".join(module if is_module or not inside else inside)
         elif isinstance(node, ast.Import):
             yield from (alias.name[8:] for alias in node.names if alias.name.startswith("ase_kan."))
 
