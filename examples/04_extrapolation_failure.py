@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.analysis.extrapolation import analyze
-from ase_kan.plots.figures import plot_extrapolation, plot_range, save
+from ase_kan.plots.extrapolation import plot_extrapolation, plot_range
+from ase_kan.plots.figures import save
 
 
 def lennard_jones(r):

@@ -23,7 +23,11 @@ from rich.table import Table
 from ase_kan.calculator import KANCalculator
 from ase_kan.data.curve import PairCurve
 from ase_kan.fit import fit
-from ase_kan.plots import figures as plot
+from ase_kan.plots.dynamics import plot_md_energy
+from ase_kan.plots.extrapolation import plot_range
+from ase_kan.plots.figures import save
+from ase_kan.plots.fit import plot_fit, plot_force
+from ase_kan.plots.network import plot_edges
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
 
@@ -186,15 +190,15 @@ def run(output: Path, seed: int, console: Console) -> None:
     _print_values(potential, bare, console)
 
     figures = {
-        "fit": plot.plot_fit(potential, curve),
-        "force": plot.plot_force(potential, curve),
-        "extrapolation": plot.plot_range(potential, lennard_jones_energy, bare=bare),
-        "edges": plot.plot_edges(bare[0].function().network, np.linspace(*bare[0].domain(), 200)),
-        "md_energy": plot.plot_md_energy(runs, 13),
+        "fit": plot_fit(potential, curve),
+        "force": plot_force(potential, curve),
+        "extrapolation": plot_range(potential, lennard_jones_energy, bare=bare),
+        "edges": plot_edges(bare[0].function().network, np.linspace(*bare[0].domain(), 200)),
+        "md_energy": plot_md_energy(runs, 13),
     }
     console.rule("5. Figures")
     for name, figure in figures.items():
-        plot.save(figure, output / f"{name}.png")
+        save(figure, output / f"{name}.png")
         console.print(f"{output / name}.png", highlight=False, soft_wrap=True)
 
 

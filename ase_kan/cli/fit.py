@@ -1,22 +1,89 @@
-"""``ase-kan fit``: from a data file to a potential, a report and figures."""
+"""``ase-kan fit``: from a data file to a potential, a report and figures.
+
+Imports are in the functions: ``ase-kan --help`` must not wait for torch.
+"""
 
 from __future__ import annotations
 
+import argparse
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ase_kan.calculator import KANCalculator
-from ase_kan.data.curve import PairCurve
-from ase_kan.data.structures import Structures
-from ase_kan.fit import fit
-from ase_kan.plots.figures import plot_fit, plot_pairs, plot_parity, save
-from ase_kan.potentials.potential import KANPotential
+from ase_kan.cli.arguments import UsageError, count, energy, length, part, seed
+from ase_kan.data.files import check_output
+
+if TYPE_CHECKING:
+    from ase_kan.data.structures import Structures
+    from ase_kan.potentials.potential import KANPotential
 
 #: Structures in the parity figure.
 PARITY_STRUCTURES = 200
+
+
+def add(commands: Any) -> None:
+    """The command and its arguments."""
+    fit = commands.add_parser("fit", help="fit a potential to a curve or to structures")
+    fit.add_argument("data", type=Path, help="a text file of columns r, E, F, or structures that ASE reads")
+    fit.add_argument("-o", "--output", type=Path, required=True, help="file of the potential; figures go beside it")
+    fit.add_argument("--cutoff", type=length, help="Angstrom; required for structures")
+    fit.add_argument("--onset", type=length, help="start of switching: Angstrom; for structures a part of the cutoff")
+    fit.add_argument("--width", type=count, nargs="+", help="nodes per layer, e.g. 1 2 1 (default: 1 1)")
+    fit.add_argument("--grid", type=count, help="grid intervals per edge")
+    fit.add_argument("--feature", help="what the KAN sees of r (default: 1/r); for curves also auto")
+    fit.add_argument("--core", help="below the data (default: power); none: the bare KAN")
+    fit.add_argument("--tail", help="curves: beyond the data (default: power); none: the bare KAN")
+    fit.add_argument("--seed", type=seed, default=0)
+    fit.add_argument("--elements", nargs="+", help="two symbols for a curve; all symbols of the structures")
+    fit.add_argument("--columns", help="curves: what each is, e.g. r,energy,skip,force or r,energy,gradient")
+    fit.add_argument(
+        "--units", nargs=2, metavar=("LENGTH", "ENERGY"), help="curves: e.g. bohr hartree (default: Angstrom eV)"
+    )
+    fit.add_argument(
+        "--subtract", type=energy, metavar="ENERGY", help="curves: that of two atoms far apart, a number or limit"
+    )
+    fit.add_argument("--validation", type=part, help="structures: part held out (default 0.1)")
+    fit.add_argument("--energy-key", help="structures: info key of the energy")
+    fit.add_argument("--forces-key", help="structures: arrays key of the forces")
+    fit.add_argument("--stress-key", help="structures: info key of the stress (eV/A^3)")
+    fit.add_argument("--virial-key", help="structures: info key of the virial, -stress * volume in eV")
+    fit.add_argument("--resume", action="store_true", help="structures: go on from the checkpoint OUTPUT.checkpoint")
+    fit.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """``ase-kan fit``."""
+    from ase_kan.data.columns import is_curve
+
+    of_curves = ("columns", "units", "subtract")
+    names = ("cutoff", "onset", "width", "grid", "feature", "seed", "validation", "elements", *of_curves)
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
+    labels = ("energy_key", "forces_key", "stress_key", "virial_key")
+    keys = {name: getattr(args, name) for name in labels if getattr(args, name)}
+    check_output(args.output, "potential", args.data)
+    if is_curve(args.data):
+        unused = [name for name in ("validation", *keys) if name in given or name in keys]
+        if unused or args.resume:
+            raise UsageError(f"{', '.join(unused) or 'resume'} is for structures, and {args.data} is a curve")
+        if args.columns:
+            given["columns"] = args.columns.split(",")
+        check_output(figure(args.output, "fit"), "figure", args.data)
+        written = curve(args.data, args.output, given)
+    else:
+        if "tail" in given:
+            raise UsageError("tail is for curves: structures reach to their cutoff")
+        if unused := [name for name in of_curves if name in given]:
+            raise UsageError(f"{', '.join(unused)} is for curves, and {args.data} is not a table of numbers")
+        if "cutoff" not in given:
+            raise UsageError("structures need a --cutoff, in Angstrom")
+        check_output(checkpoint(args.output), "potential", args.data)
+        for name in ("pairs", "parity"):
+            check_output(figure(args.output, name), "figure", args.data)
+        written = structures(args.data, args.output, keys, given, args.resume)
+    print(f"wrote {', '.join(map(str, written))}")
 
 
 def figure(output: Path, name: str) -> Path:
@@ -31,6 +98,11 @@ def checkpoint(output: Path) -> Path:
 
 def curve(data: Path, output: Path, keywords: dict[str, Any]) -> list[Path]:
     """Fit a curve file; returns the files written."""
+    from ase_kan.data.curve import PairCurve
+    from ase_kan.fit import fit
+    from ase_kan.plots.figures import save
+    from ase_kan.plots.fit import plot_fit
+
     reading = {name: keywords.pop(name, None) for name in ("elements", "columns", "units", "subtract")}
     points = PairCurve.read(data, **reading)
     if points.subtracted:
@@ -45,6 +117,11 @@ def curve(data: Path, output: Path, keywords: dict[str, Any]) -> list[Path]:
 
 def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[str, Any], resume: bool) -> list[Path]:
     """Fit a file of structures; returns the files written. The checkpoint is removed once the pass is complete."""
+    from ase_kan.data.structures import Structures
+    from ase_kan.fit import fit
+    from ase_kan.plots.figures import save
+    from ase_kan.plots.fit import plot_pairs
+
     unfinished = checkpoint(output)
     read = Structures.read(data, **keys)
     result = fit(read, checkpoint=unfinished, resume=resume, progress=True, **keywords)
@@ -66,6 +143,9 @@ def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[st
 
 def _parity(read: Structures, potential: KANPotential) -> Any:
     """Of the first structures of the file."""
+    from ase_kan.calculator import KANCalculator
+    from ase_kan.plots.fit import plot_parity
+
     calculator = KANCalculator(potential)
     energies, forces = [], []
     for sample in islice(read, PARITY_STRUCTURES):
