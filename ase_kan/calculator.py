@@ -42,7 +42,7 @@ class KANCalculator(Calculator):
     potential : PairPotential, path or pykan model
         A fitted potential, the file of a saved one, or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
     engine : "auto", "compiled" or "autograd"
-        ``"compiled"`` tabulates the potential once, on first use, with a certified error (`KANPotential.compile`; a
+        ``"compiled"`` tabulates the potential once, on first use, with a certified error (`tabulate`; a
         compiled potential is taken as it is). ``"autograd"`` evaluates the potential itself. ``"auto"`` is compiled
         where that is possible, and says so once where it is not.
     skin : float, optional
@@ -98,6 +98,12 @@ class KANCalculator(Calculator):
         self._valid = False  # whether all of the state is that of the engine's last atoms
         self._lock = RLock()
         super().__init__(atoms=atoms)
+
+    def __repr__(self) -> str:
+        engine, skin, threads = self._wanted
+        given = {"engine": engine, "skin": skin, "threads": threads, "on_extrapolation": self._guard.mode}
+        told = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        return f"KANCalculator({self.potential!r}, {told})"
 
     def __getstate__(self) -> dict[str, Any]:
         # For copies of all kinds: one potential, but neither engine, guard nor results are shared.

@@ -16,8 +16,7 @@ from ase.optimize import BFGS
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
 from ase_kan.engines import guard
 from ase_kan.engines.guard import ExtrapolationError, ExtrapolationWarning
-
-from .conftest import lj_energy
+from tests.shared import lj_energy
 
 ENGINES = ("compiled", "autograd")
 

@@ -166,3 +166,14 @@ def test_fit_structures_from_the_command_line(tmp_path):
     assert "30/30" in done.stderr
     assert not (tmp_path / "ar.kan.checkpoint").exists()
     assert "errors: energy" in run("-m", "ase_kan", "inspect", "ar.kan", cwd=tmp_path).stdout
+
+
+def test_reprs_say_what_things_are(potential):
+    from ase import Atoms
+
+    from ase_kan import KANCalculator, Structures
+
+    assert "KANPotential of every element, cutoff 2.5 A" in repr(potential)
+    assert "data from 0.9" in repr(potential)
+    assert repr(KANCalculator(potential)).startswith("KANCalculator(KANPotential of every element, cutoff 2.5 A")
+    assert repr(Structures([Atoms("Ar")])) == "Structures(1 in memory)"

@@ -108,6 +108,11 @@ class Structures:
         self.keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key, "virial": virial_key}
         self._weight_key = weight_key
 
+    def __repr__(self) -> str:
+        where = f"{len(self._images)} in memory" if self._images is not None else f"{self._path}, index {self._index!r}"
+        keys = "".join(f", {name}_key={key!r}" for name, key in self.keys.items() if key is not None)
+        return f"Structures({where}{keys})"
+
     @classmethod
     def read(cls, path: str | os.PathLike[str], index: str = ":", format: str | None = None, **keys: Any) -> Structures:
         """Structures of a file that `ase.io.iread` opens (extxyz, traj, db, ...), read anew on every pass.

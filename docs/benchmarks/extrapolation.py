@@ -24,7 +24,7 @@ from ase.optimize import BFGS, FIRE
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.engines.guard import ExtrapolationWarning
 
-REFERENCE = Path(__file__).parents[2] / "tests" / "data" / "lj_clusters_ccd.csv"
+REFERENCE = Path(__file__).parents[2] / "tests" / "files" / "lj_clusters_ccd.csv"
 EPSILON = 0.25
 BARE = {"core": None, "tail": None}
 PYKAN = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan"}

@@ -14,8 +14,7 @@ from ase.md.verlet import VelocityVerlet
 
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.exports.lammps import write_table
-
-from .conftest import lj_energy
+from tests.shared import lj_energy
 
 
 def in_lammps(folder, atoms, script, order, ranks=1, steps=0, every=0, timestep=0.001, lammps_units="metal"):

@@ -8,8 +8,7 @@ import torch
 
 from ase_kan import KANPotential, PairCurve, fit
 from ase_kan.kan.network import KANLayer
-
-from .mutated_files import example, run
+from tests.potentials.mutated_files import example, run
 
 
 def test_damaged_files_are_refused_or_finite(tmp_path):

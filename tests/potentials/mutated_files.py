@@ -1,6 +1,6 @@
 """Random damage to model files whose checksum is then repaired: what passes the door must be a finite potential.
 
-python -m tests.mutated_files [COUNT] [SEED]      # 10,000 and 0; prints how each load ended
+python -m tests.potentials.mutated_files [COUNT] [SEED]      # 10,000 and 0; prints how each load ended
 """
 
 from __future__ import annotations

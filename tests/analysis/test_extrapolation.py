@@ -19,8 +19,7 @@ from ase_kan.analysis.extrapolation import PairExtrapolation, analyze
 from ase_kan.engines.guard import ExtrapolationError, ExtrapolationWarning
 from ase_kan.potentials.continuations import match_core, match_tail, zbl
 from ase_kan.potentials.features import value_and_slope
-
-from .conftest import SEED_CASE, brute_force, lj_energy, lj_force
+from tests.shared import SEED_CASE, brute_force, lj_energy, lj_force
 
 FEATURES = ("r", "1/r", "log r", "r^-3", "r^-6")
 

@@ -188,7 +188,7 @@ def test_a_key_that_no_structure_has_is_an_error(images, keys, message):
 
 
 def test_a_key_that_is_absent_at_first_is_a_warning_before_the_pass(images, monkeypatch):
-    import ase_kan.fit.structures as module
+    from ase_kan.fit import structures as module
 
     monkeypatch.setattr(module, "PEEK", 10)
     late = [atoms.copy() for atoms in images]

@@ -7,8 +7,7 @@ import pytest
 from ase_kan import PairCurve
 from ase_kan.data.columns import is_curve
 from ase_kan.data.units import energy_unit, force_unit, length_unit
-
-from .conftest import lj_energy, lj_force
+from tests.shared import lj_energy, lj_force
 
 R = np.linspace(0.95, 2.5, 40)
 E, F = lj_energy(R), lj_force(R)

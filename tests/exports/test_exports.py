@@ -15,8 +15,7 @@ from ase_kan.engines.batch import evaluate_batch
 from ase_kan.exports.extras import optional
 from ase_kan.exports.matscipy import MatscipyPair
 from ase_kan.exports.openmm import to_openmm
-
-from .conftest import lj_energy
+from tests.shared import lj_energy
 
 
 def crowd(n, pbc, seed=1, closest=0.75, symbols=("Ar", "Ne"), box=(6.4, 7.0, 8.0)):

@@ -1,6 +1,6 @@
 """How the models of this folder were made: bare KANs trained by pykan, which gives others on another processor.
 
-    python tests/data/make_bare_kans.py
+    python tests/files/make_bare_kans.py
 
 Tests load these files, so that they do not depend on how a training happens to end.
 """

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from ase_kan import KANPotential, PairCurve, fit
-
-from .conftest import SEED_CASE, lj_energy, lj_force
+from tests.shared import SEED_CASE, lj_energy, lj_force
 
 
 def test_the_training_of_pykan(seed_curve, seed_result):
@@ -280,7 +279,7 @@ def test_every_feature_with_every_optimizer(seed_curve, feature, keywords, tmp_p
 
 def test_ctrl_c_keeps_the_best_network_so_far(seed_curve):
     """An interruption during Levenberg-Marquardt gives the best network that had been evaluated."""
-    import ase_kan.fit.deep as module
+    from ase_kan.fit import deep as module
 
     original, calls = module.DenseKAN.evaluate, 0
 

@@ -12,8 +12,7 @@ from ase import Atoms
 from ase_kan import KANCalculator, KANPotential, PairCurve, fit
 from ase_kan.exports.matscipy import MatscipyPair
 from ase_kan.potentials.tables import tabulate, tabulate_once
-
-from .conftest import lj_energy
+from tests.shared import lj_energy
 
 
 @pytest.fixture(scope="module")

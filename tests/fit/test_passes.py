@@ -82,7 +82,7 @@ def test_errors_beside_large_energies_are_the_true_ones(images):
 
 def test_an_element_that_comes_late_keeps_its_digits(tmp_path, monkeypatch):
     """Krypton after the structures that are looked at first; stopped in between, and resumed."""
-    import ase_kan.fit.structures as module
+    from ase_kan.fit import structures as module
 
     monkeypatch.setattr(module, "PEEK", 10)
     mixed = crystals(100, LARGE)
@@ -138,7 +138,7 @@ def test_explained_is_what_lone_atoms_leave_open():
 
 def test_an_interrupt_waits_for_the_end_of_a_structure(images, tmp_path, monkeypatch):
     """Ctrl-C between the energy and the forces of a structure: the resumed fit is the whole one, to the last bit."""
-    import ase_kan.fit.structures as module
+    from ase_kan.fit import structures as module
 
     monkeypatch.setattr(module, "PEEK", 10)
     handler = signal.getsignal(signal.SIGINT)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.engines import compiled as engines
 from ase_kan.potentials.tables import tabulate
-
-from .conftest import lj_energy
+from tests.shared import lj_energy
 
 _kernel = engines._kernel
 

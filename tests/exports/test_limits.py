@@ -15,9 +15,8 @@ from ase_kan.exports.openmm import to_openmm
 from ase_kan.exports.pairs import ExportWarning, tables
 from ase_kan.potentials.continuations import Continuation
 from ase_kan.potentials.pair import PairFunction
-
-from .conftest import lj_energy
-from .test_lammps import in_lammps
+from tests.exports.test_lammps import in_lammps
+from tests.shared import lj_energy
 
 
 def argon_energy(r):

@@ -19,8 +19,7 @@ from ase_kan.engines import compiled as engines
 from ase_kan.engines import neighbors
 from ase_kan.engines.neighbors import half_list, periodic_box
 from ase_kan.potentials.tables import tabulate
-
-from .conftest import brute_force, lj_energy
+from tests.shared import brute_force, lj_energy
 
 _kernel = engines._kernel
 ENGINES = ("compiled", "autograd")

@@ -9,8 +9,7 @@ import torch
 
 from ase_kan import PairCurve, fit
 from ase_kan.potentials.tables import _COMPILED, Spline, tabulate, tabulate_once
-
-from .conftest import lj_energy
+from tests.shared import lj_energy
 
 
 @pytest.fixture(scope="module")

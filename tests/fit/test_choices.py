@@ -5,11 +5,10 @@ import warnings
 import numpy as np
 import pytest
 
-import ase_kan.fit.curve as module
 from ase_kan import PairCurve, fit
+from ase_kan.fit import curve as module
 from ase_kan.potentials.features import FEATURES
-
-from .conftest import lj_energy, lj_force
+from tests.shared import lj_energy, lj_force
 
 
 def rms(values):
@@ -129,3 +128,25 @@ def test_pair_energies_do_not_warn(function, r_max, noise):
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message=".*head for zero")
         fit(curve_of(lambda r: function(r) + rng.normal(0, noise, len(r)), 0.95, r_max, 80))
+
+
+def test_keywords_of_fit_are_those_of_its_two_kinds():
+    """Editors and help show them; a mistyped one is told which was meant."""
+    import inspect
+
+    from ase_kan.data.structures import Structures
+    from ase_kan.fit import CurveKeywords, StructureKeywords, fit_curve, fit_structures
+
+    for kind, function in ((CurveKeywords, fit_curve), (StructureKeywords, fit_structures)):
+        own = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        assert own == set(kind.__annotations__)
+        assert own < set(inspect.signature(fit).parameters)
+    curve = PairCurve.from_function(lambda r: r**-12.0 - r**-6.0, r_min=0.95, r_max=2.0, n=50)
+    for data, keywords, message in (
+        (curve, {"feture": "r"}, "no keyword 'feture' for curves: did you mean 'feature'"),
+        (curve, {"validation": 0.1}, "'validation' for other data than curves"),
+        (Structures([]), {"cutof": 3.0}, "no keyword 'cutof' for structures: did you mean 'cutoff'"),
+        (Structures([]), {}, "needs the keyword 'cutoff' for structures"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            fit(data, **keywords)

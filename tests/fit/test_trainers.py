@@ -10,8 +10,7 @@ from ase_kan.fit.householder import least_squares
 from ase_kan.fit.linear import Reduction, fit_linear
 from ase_kan.kan.bsplines import basis, uniform_knots
 from ase_kan.kan.dense import DenseKAN
-
-from .conftest import lj_energy, lj_force
+from tests.shared import lj_energy, lj_force
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])

@@ -8,8 +8,7 @@ import pytest
 
 from ase_kan import KANPotential
 from ase_kan.cli.main import main
-
-from .conftest import lj_energy
+from tests.shared import lj_energy
 
 R = np.linspace(0.95, 2.5, 60)
 

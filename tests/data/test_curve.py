@@ -6,8 +6,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
 from ase_kan import PairCurve
-
-from .conftest import lj_energy, lj_force
+from tests.shared import lj_energy, lj_force
 
 
 def test_from_function_samples_the_range():
