@@ -10,7 +10,7 @@ result = fit(curve)
 print(result)
 print("[1, 2, 1] in r, Levenberg-Marquardt:")
 print(fit(curve, width=(1, 2, 1), grid=3, k=3, feature="r", progress=True))
-print("[1, 2, 1] in r, pykan's own training (the recipe of 2024):")
+print("[1, 2, 1] in r, trained by pykan:")
 print(fit(curve, width=(1, 2, 1), grid=3, k=3, feature="r", optimizer="pykan", seed=2, progress=True))
 
 potential = result.potential

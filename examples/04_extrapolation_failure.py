@@ -23,7 +23,7 @@ def relaxed_dimer(potential, start):
 
 
 curve = PairCurve.from_function(lennard_jones, r_min=0.95, r_max=2.0, n=50, seed=5)
-# The recipe of 2024: pykan's own training on r itself.
+# The 2024 recipe of pykan (docs/extrapolation.md): its own training, on r itself.
 recipe = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan", "seed": 5, "cutoff": 10.0}
 
 print("1. The failure: a bare KAN")

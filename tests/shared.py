@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 DATA = Path(__file__).parent / "files"
-#: A bare KAN as pykan trains it (the 2024 recipe). Which network comes out depends on the processor: tests state what
+#: A bare KAN as pykan trains it (the 2024 recipe, docs/extrapolation.md). Which network comes out depends on the processor: tests state what
 #: holds for any of them, or load one from `DATA`.
 SEED_CASE = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan", "core": None, "tail": None}
 
 
 def lj_energy(r):
-    """r^-12 - r^-6, the seed's form: epsilon = 0.25, sigma = 1."""
+    """r^-12 - r^-6: Lennard-Jones with epsilon = 0.25, sigma = 1."""
     return r**-12.0 - r**-6.0
 
 

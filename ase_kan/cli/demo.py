@@ -33,7 +33,7 @@ from ase_kan.types import Array
 
 T = TypeVar("T")
 
-EPSILON, SIGMA = 0.25, 1.0  # the seed's 1/r^12 - 1/r^6 in ASE's 4-epsilon form
+EPSILON, SIGMA = 0.25, 1.0  # r^-12 - r^-6 in ASE's form 4 epsilon ((sigma/r)^12 - (sigma/r)^6)
 R_MIN, R_MAX = 0.95, 2.0
 #: The exhibit: so many KANs as pykan trains them, each from so many random starts of every kind.
 SEEDS, STARTS = 5, 6

@@ -4,7 +4,7 @@
 
 `values`: energies far outside the data. `starts`: relaxations of random dimers, LJ13 and LJ38. `clusters`: global
 minima against the Cambridge Cluster Database. `md`: hot molecular dynamics. Without a name, all
-four. Everything is in units of the seed's form 1/r^12 - 1/r^6 (epsilon = 1/4, sigma = 1).
+four. Everything is in units of r^-12 - r^-6 (epsilon = 1/4, sigma = 1).
 """
 
 import argparse

@@ -181,7 +181,7 @@ def hull_errors(potential, curve):
 
 @pytest.mark.parametrize(("function", "depth"), [(lj_energy, 0.25), (mie, 1.0), (morse, 1.0), (buckingham, 1.0)])
 def test_default_fit_is_exact(function, depth):
-    """The issue's bars, relative to the well depth: 1e-8 and 1e-5 for depth 0.25 near the well, 1e-6 and 1e-3 wide."""
+    """Errors relative to the well depth: 1e-8 and 1e-5 for depth 0.25 near the well, 1e-6 and 1e-3 wide."""
     for (r_min, r_max), energy_bar, force_bar in (((0.95, 2.0), 4e-8, 4e-5), ((0.8, 5.0), 4e-6, 4e-3)):
         curve = with_forces(function, r_min, r_max)
         result = fit(curve)
