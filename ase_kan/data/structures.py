@@ -191,9 +191,9 @@ class Structures:
                 atoms = next(reader)
             except StopIteration:
                 return
-            except OSError:
-                raise
-            except Exception as error:  # ASE's readers raise whatever their parsing meets
+            except Exception as error:  # ASE's readers raise whatever their parsing meets, OSErrors of their own too
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
                 raise ValueError(
                     f"{self._path}, structure {number}: ASE cannot read it: {type(error).__name__}: {first_line(error)}"
                 ) from error

@@ -196,7 +196,7 @@ def test_other_handlers_get_the_signal_and_other_threads_keep_out():
 def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     """SIGKILL within a save; the next save removes what it left, and only that."""
     code = (
-        "import os, signal\nfrom ase_kan.files import replacing\n"
+        "import os, signal\nfrom ase_kan.data.files import replacing\n"
         "with replacing('a.kan') as path:\n path.write_text('half')\n os.kill(os.getpid(), signal.SIGKILL)"
     )
     process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)

@@ -73,7 +73,7 @@ def test_what_cannot_be_loaded_is_not_saved(tmp_path):
 def test_the_message_names_file_and_entry(tmp_path):
     path = tmp_path / "p.kan"
     potential = example()
-    potential.functions[0].domain = (1.0, "x")
+    potential.function(potential.pairs[0]).domain = (1.0, "x")
     with pytest.raises(ValueError, match=r"p\.kan: header\.pairs\[0\]\.domain\[1\] must be a number .*, got 'x'"):
         potential.save(path)
     example().save(path)
