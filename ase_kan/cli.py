@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("lammps",), default="lammps", help="default: %(default)s")
     export.add_argument("-o", "--output", type=Path, required=True, help="e.g. ar.table; its commands go to in.ar")
     export.add_argument("--elements", nargs="+", help="the element of each atom type (default: alphabetical)")
-    export.add_argument("--units", choices=("metal", "lj"), default="metal", help="of the input (default: %(default)s)")
+    export.add_argument(
+        "--units", choices=("metal", "real", "lj"), default="metal", help="of the input (default: %(default)s)"
+    )
     export.add_argument("--tol", type=float, default=1e-7, help="relative error of LAMMPS's spline (default: 1e-7)")
     export.set_defaults(command=_export)
 

@@ -38,6 +38,9 @@ STRETCH = 0.15
 AGREEMENT = 0.1
 #: Smallest exponent of a tail, that of bare charges: less is noise. And the largest that two terms may have.
 SLOWEST, FASTEST = 1.0, 30.0
+#: Data end flat if their last slope, over a stretch, amounts to less than this part of the energies there: as WCA does,
+#: and exponentials faster than FASTEST (0.05); Lennard-Jones at sigma has 0.2.
+FLAT = 0.06
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,9 @@ def match_core(
 def match_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) -> Continuation:
     """The tail beyond ``domain[1]`` of a bare pair energy.
 
-    Where the energy does not head for zero there (the data end on the way down, or in noise), no single power law
-    joins it: the two terms s^6 and s^12 that match value and slope do.
+    Where the energy does not head for zero there (the data end on the way down, or in noise) or would only reach it by
+    a power beyond 30, no single power law joins it: the two terms s^6 and s^12 that match value and slope do. Data that
+    are flat there go to zero with whatever power that takes.
     """
     joint = domain[1]
     energy, slope, curvature, law = _at(bare, joint, max(joint * (1 - STRETCH), domain[0]))
@@ -180,10 +184,47 @@ def match_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) ->
             if SLOWEST <= m <= FASTEST and (energy - d) * energy > 0:
                 return Continuation(joint, ((energy - d, m), (d, 2 * m)), order=2)
         m = -slope / energy
-        if m >= SLOWEST:
+        if SLOWEST <= m <= FASTEST or (
+            m > FASTEST
+            and _flat(slope, value_and_slope(bare, np.linspace(max(joint * (1 - STRETCH), domain[0]), joint))[0])
+        ):
             return Continuation(joint, ((energy, m),))
     d = -(slope + 6 * energy) / 6
     return Continuation(joint, ((energy - d, 6.0), (d, 12.0)))
+
+
+def ends_at_zero(r: Array, energy: Array, last_slope: float, error: float) -> bool:
+    """Whether data have gone to zero where they end, so that nothing is left for a tail.
+
+    Parameters
+    ----------
+    r, energy : ndarray, shape (n,)
+        The data, in order (Angstrom, eV).
+    last_slope : float
+        dE/dr of the fit at the last of them, eV/Angstrom.
+    error : float
+        RMSE of the fit, eV.
+
+    Returns
+    -------
+    bool
+        The data are zero within the error over their last stretch; or their last energy is, reached flat (as WCA does)
+        or from below (as energies that are shifted to zero at a cutoff do). A steep way down to zero is none of these:
+        it is the wall of a well that the data do not show.
+    """
+    last = energy[r >= r[-1] * (1 - STRETCH)]
+    within = 2 * error
+    if np.sqrt(np.mean(last**2)) <= within:
+        return True
+    flat = abs(last_slope) * STRETCH * float(r[-1]) <= error or _flat(last_slope * float(r[-1]), last)
+    return abs(float(last[-1])) <= within and (flat or bool(last.max() <= within))
+
+
+def fading_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) -> Continuation:
+    """The tail of data that end at zero: it takes value and slope, mere errors of the fit, away at once."""
+    energy, slope, _, _ = _at(bare, domain[1], max(domain[1] * (1 - STRETCH), domain[0]))
+    d = -slope / FASTEST - energy
+    return Continuation(domain[1], ((energy - d, FASTEST), (d, 2 * FASTEST)))
 
 
 def tail_range(tail: Continuation, level: float) -> float:
@@ -229,6 +270,11 @@ def _at(bare: Callable[[Tensor], Tensor], joint: float, end: float) -> tuple[flo
     targets = np.concatenate([energies, slopes * joint * STRETCH])
     a, b, _ = np.linalg.lstsq(rows, targets, rcond=None)[0]
     return energy.item(), slope.item() * joint, curvature.item() * joint**2, float(156 * a + 42 * b)
+
+
+def _flat(slope: float, stretch: Array) -> bool:
+    """Whether r E' at the end of data is small beside their energies over the last stretch."""
+    return abs(slope) * STRETCH <= FLAT * float(np.abs(stretch).max())
 
 
 def _agree(curvature: float, law: float) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ase_kan import __version__, pykan
+from ase_kan.continuations import ends_at_zero
 from ase_kan.data import Array, PairCurve
 from ase_kan.features import FEATURES, get_feature, value_and_slope
 from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
@@ -73,8 +74,8 @@ def fit_curve(
         linear solve has none.
     cutoff : float, optional
         Angstrom; default 1.5 times the largest distance in the data, or where the tail has fallen to 1e-4 of the
-        deepest energy in the data if that is farther (but at most 5 times the largest distance). Dense systems run
-        faster with less.
+        scale of the energy (`scale.energy_scale`) if that is farther (but at most 5 times the largest distance). Dense
+        systems run faster with less. Where the data end at zero within the error of the fit: their end.
     onset : float, optional
         Where switching to zero starts; default 0.9 of the cutoff.
     smooth : bool
@@ -214,7 +215,10 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
             x, e = reduction.x, reduction.e
     domain = (float(train.r[0]), float(train.r[-1]))
     function = PairFunction(network, domain, ends.rule(domain[1]), plan.feature, x, e)
-    function = ends.attach(function, curve.elements)
+    error = _errors(function, train)[0]
+    last_slope = float(value_and_slope(function.bare, train.r[-1:])[1][0])
+    over = ends_at_zero(train.r, train.energy, last_slope, error)
+    function = ends.attach(function, curve.elements, error if over else None)
     errors = (*_errors(function, holdout), *_errors(function, train))
     history.setdefault("train", np.array([errors[2]]))
     history.setdefault("holdout", np.array([errors[0]]))

@@ -2,7 +2,9 @@
 
 LAMMPS interpolates tables of E and of F/r by cubic splines in r^2. Values that are evenly spaced in r^2 (``RSQ``), as
 many as the pair style is told, and with the end that the pair coefficient names, are used as they are. The number of
-values is doubled until those splines, built here as LAMMPS builds them (`pair_table.cpp`), are close enough.
+values is doubled until those splines, built here as LAMMPS builds them (`pair_table.cpp`), are close enough. Where the
+curvature of the potential jumps (a core that joins with one derivative), their error falls only with the first power
+of the spacing: there the table is written as exact as it can be, and its error is told.
 """
 
 from __future__ import annotations
@@ -15,19 +17,27 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
+from ase.units import kcal, mol
 from scipy.interpolate import CubicSpline
 
 from ase_kan import __version__
+from ase_kan.exports import tables, warn, without_data
 from ase_kan.features import Array, two_derivatives
 from ase_kan.files import replacing
-from ase_kan.potential import Pair, PairPotential
-from ase_kan.splines import SplinePotential, compile_once
+from ase_kan.potential import Pair, PairPotential, sorted_pair
+from ase_kan.splines import SplinePotential
 
-UNITS = ("metal", "lj")
+#: LAMMPS's units, and eV in their unit of energy. All have lengths in Angstrom (``lj``: in sigma).
+UNITS = {"metal": 1.0, "real": mol / kcal, "lj": 1.0}
+ENERGY_NAMES = {"metal": "eV", "real": "kcal/mol", "lj": "epsilon"}
 FIRST_VALUES, MOST_VALUES = 1024, 1 << 17
 #: LAMMPS takes F/r for F in the slope at the inner end. What that spoils decays by a factor of 3.7 per value.
 SPOILT = 32
 DEFAULT_TOLERANCE = 1e-7
+#: Places beside a break of the potential where the error is looked for, in spacings of the values.
+NEAR_BREAK = np.linspace(-2.0, 2.0, 41)
+#: Name of the section that stands for a pair without data.
+NO_DATA = "NO-DATA"
 
 
 @dataclass(frozen=True)
@@ -60,70 +70,106 @@ def write_table(
     elements : sequence of str, optional
         The element of each LAMMPS atom type, in order; default the potential's, in alphabetical order. For a
         potential that serves every pair of elements, one section serves all types.
-    units : "metal" or "lj"
-        Of the LAMMPS input. Numbers are the same in both: ``lj`` takes eV and Angstrom for epsilon and sigma.
+    units : "metal", "real" or "lj"
+        Of the LAMMPS input: eV, kcal/mol, or numbers as they are, which takes eV and Angstrom for epsilon and sigma.
     tol : float
-        Largest error of LAMMPS's interpolation of energies and forces, relative to well depth (over distance)
-        plus value.
+        Largest error of LAMMPS's interpolation of energies and forces, relative to their scale
+        (`scale.energy_scale`) plus value.
 
     Returns
     -------
     path, list of str
-        The file with the commands, and the commands.
+        The file with the commands, and the commands. Pairs of elements without data have none: LAMMPS says that a
+        coefficient is missing. The file tells which they are, and has, as a comment, the command that stops LAMMPS
+        only when such atoms meet.
 
     Raises
     ------
     ValueError
-        For unknown units, elements or pairs, or if `tol` cannot be met.
+        For unknown units and elements, a tolerance that is not positive, or if there are no data for any pair.
+
+    Warns
+    -----
+    ExportWarning
+        If pairs are left out, or if `tol` cannot be met: the table is written, and its error told here and in it.
     """
     if units not in UNITS:
         raise ValueError(f"units must be one of {', '.join(UNITS)}, got {units!r}")
+    if not tol > 0:
+        raise ValueError(f"tol must be positive, got {tol}")
     path = Path(path)
-    compiled = potential if isinstance(potential, SplinePotential) else compile_once(potential)
-    types = _types(compiled, elements)
-    n = FIRST_VALUES
-    while True:
-        sections = {pair: _section(compiled, pair, n) for pair in dict.fromkeys(pair for _, pair in types)}
-        worst = max(section.error for section in sections.values())
-        if worst <= tol:
-            break
-        n *= 2
-        if n > MOST_VALUES:
-            raise ValueError(
-                f"tol={tol:g} is out of reach with {MOST_VALUES} values: the error is {worst:.1e}; give a larger tol"
-            )
+    compiled = tables(potential)
+    types, missing = _types(compiled, elements)
+    sections, n = _sections(compiled, list(dict.fromkeys(pair for _, pair in types)), tol)
     commands = [f"pair_style table spline {n}"]
     for number, pair in types:
         section = sections[pair]
         commands.append(f"pair_coeff {number} {path.name} {section.name} {section.r[-1]:.17g}")
     with replacing(path) as temporary:
-        temporary.write_text("\n".join(_table(sections.values(), units, compiled.tolerance)))
+        rows = [*_table(sections.values(), units, compiled.tolerance), *(_no_data(compiled.cutoff) if missing else ())]
+        temporary.write_text("\n".join(rows) + "\n")
     order = "every type" if compiled.pairs == (None,) else ", ".join(
         f"type {k + 1} is {symbol}" for k, symbol in enumerate(elements or compiled.elements)
     )  # fmt: skip
     lines = [
         f"# {path.name} in LAMMPS, written by ase_kan {__version__}: {order}",
         f'# Use it with "units {units}", in the folder of the table:  include in.{path.stem}',
-        *commands,
     ]
     if compiled.reference_energies:
-        lone = ", ".join(f"{s} {e:.10g}" for s, e in sorted(compiled.reference_energies.items()))
-        lines.insert(2, f"# LAMMPS leaves out the energies of lone atoms (eV): {lone}")
+        lone = ", ".join(f"{s} {e * UNITS[units]:.10g}" for s, e in sorted(compiled.reference_energies.items()))
+        lines.append(f"# LAMMPS leaves out the energies of lone atoms ({ENERGY_NAMES[units]}): {lone}")
+    lines += commands
+    for number, pair in missing:
+        lines += [
+            f"# No data for {'-'.join(pair)}, so no coefficient. Give one of your own, or this one, with which LAMMPS",
+            f'# stops ("Pair distance < table inner cutoff") when such atoms come within {compiled.cutoff:g}:',
+            f"# pair_coeff {number} {path.name} {NO_DATA} {compiled.cutoff:.17g}",
+        ]
     script = path.with_name(f"in.{path.stem}")
     with replacing(script) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
     return script, commands
 
 
-def _types(potential: PairPotential, elements: Sequence[str] | None) -> list[tuple[str, Pair | None]]:
-    """The type numbers of `pair_coeff`, and the pair of elements."""
+def _types(
+    potential: PairPotential, elements: Sequence[str] | None
+) -> tuple[list[tuple[str, Pair | None]], list[tuple[str, Pair]]]:
+    """The type numbers of `pair_coeff` with the pair of elements; and those of the pairs that have no data."""
     if potential.pairs == (None,):
-        return [("* *", None)]
+        return [("* *", None)], []
     symbols = list(elements or potential.elements)
-    pairs = list(combinations_with_replacement(enumerate(symbols, 1), 2))
-    for (_, a), (_, b) in pairs:
-        potential.domain((a, b))  # says which are unknown
-    return [(f"{i} {j}", (min(a, b), max(a, b))) for (i, a), (j, b) in pairs]
+    lacking = without_data(potential, symbols, "LAMMPS will ask for a coefficient of your own")
+    present: list[tuple[str, Pair | None]] = []
+    missing: list[tuple[str, Pair]] = []
+    for (i, a), (j, b) in combinations_with_replacement(enumerate(symbols, 1), 2):
+        pair = sorted_pair((a, b))
+        if pair in lacking:
+            missing.append((f"{i} {j}", pair))
+        else:
+            present.append((f"{i} {j}", pair))
+    if not present:
+        raise ValueError(f"the potential has no data for any pair of {', '.join(symbols)}: there is nothing to write")
+    return present, missing
+
+
+def _sections(
+    potential: SplinePotential, pairs: list[Pair | None], tol: float
+) -> tuple[dict[Pair | None, _Section], int]:
+    """The tables and their number of values: the fewest whose error is within `tol`, else those of least error."""
+    n, least = FIRST_VALUES, np.inf
+    best: tuple[int, dict[Pair | None, _Section]] = n, {}
+    while n <= MOST_VALUES:
+        sections = {pair: _section(potential, pair, n) for pair in pairs}
+        worst = max(section.error for section in sections.values())
+        if worst < least:
+            least, best = worst, (n, sections)
+        if worst <= tol:
+            return sections, n
+        n *= 2
+    n, sections = best
+    name, error = max(((s.name, s.error) for s in sections.values()), key=lambda found: found[1])
+    warn(f"tol={tol:g} is out of reach with {MOST_VALUES} values: LAMMPS's largest error is {error:.1e} ({name})")
+    return sections, n
 
 
 def _section(potential: SplinePotential, pair: Pair | None, n: int) -> _Section:
@@ -148,24 +194,35 @@ def _section(potential: SplinePotential, pair: Pair | None, n: int) -> _Section:
     e_spline = CubicSpline(x, energy, bc_type=((1, -scaled[0] / (2 * r[0])), (1, -scaled[-1] / (2 * r[-1]))))
     f_ends = [(ends[k] / r[k] - scaled[k] / x[k]) / (2 * r[k]) for k in (0, -1)]
     f_spline = CubicSpline(x, scaled, bc_type=((1, f_ends[0]), (1, f_ends[1])))
-    fresh = (x[SPOILT:-1, None] + np.diff(x)[SPOILT:, None] * np.array([0.2, 0.5, 0.8])).ravel()
+    h = x[1] - x[0]
+    fresh = (x[SPOILT:-1, None] + h * np.array([0.2, 0.5, 0.8])).ravel()
+    # Where the function is less smooth, the error is largest within a few values.
+    rough = np.square(potential.breakpoints(pair))[:, None] + h * NEAR_BREAK
+    fresh = np.concatenate([fresh, rough[(rough > x[SPOILT]) & (rough < x[-2])]])
     true_energy, true_slope, _ = values(np.sqrt(fresh))
-    depth = float(-energy.min()) if energy.min() < 0 else float(np.abs(energy).max())
-    scale = depth / float(r[np.abs(energy).argmax() if energy.min() >= 0 else energy.argmin()])
-    energy_error = np.abs(e_spline(fresh) - true_energy) / (depth + np.abs(true_energy))
-    force_error = np.abs(f_spline(fresh) * np.sqrt(fresh) + true_slope) / (scale + np.abs(true_slope))
+    energy_error = np.abs(e_spline(fresh) - true_energy) / (spline.scale.energy + np.abs(true_energy))
+    force_error = np.abs(f_spline(fresh) * np.sqrt(fresh) + true_slope) / (spline.scale.force + np.abs(true_slope))
     name = "EVERY_PAIR" if pair is None else "-".join(pair)
     return _Section(name, r, energy, force, ends, float(max(energy_error.max(), force_error.max())))
 
 
 def _table(sections: Iterable[_Section], units: str, tolerance: float) -> Iterator[str]:
     date = datetime.date.today().isoformat()
+    unit = UNITS[units]
     yield f"# DATE: {date} UNITS: {units} CONTRIBUTOR: ase_kan {__version__}"
-    yield f"# Compiled to {tolerance:.0e}. Certified below: errors of LAMMPS's splines, relative to depth plus value."
+    yield f"# Compiled to {tolerance:.0e}. Certified below: errors of LAMMPS's splines, relative to scale plus value."
     for s in sections:
         yield f"\n# {s.name}: {s.r[0]:.6g} to {s.r[-1]:.6g}, certified {s.error:.1e} (energy and force)"
         yield s.name
-        yield f"N {len(s.r)} RSQ {s.r[0]:.17g} {s.r[-1]:.17g} FPRIME {s.ends[0]:.17g} {s.ends[1]:.17g}\n"
-        for k, row in enumerate(zip(s.r, s.energy, s.force, strict=True), 1):
+        ends = f"{s.ends[0] * unit:.17g} {s.ends[1] * unit:.17g}"
+        yield f"N {len(s.r)} RSQ {s.r[0]:.17g} {s.r[-1]:.17g} FPRIME {ends}\n"
+        for k, row in enumerate(zip(s.r, s.energy * unit, s.force * unit, strict=True), 1):
             yield f"{k} {row[0]:.17g} {row[1]:.17g} {row[2]:.17g}"
-    yield ""
+
+
+def _no_data(cutoff: float) -> list[str]:
+    """A table of zeros that begins right at the cutoff: LAMMPS stops as soon as it would need it."""
+    inner = cutoff * (1 - 1e-9)
+    rows = [f"{k} {r:.17g} 0 0" for k, r in ((1, inner), (2, cutoff))]
+    return ["\n# For pairs without data: LAMMPS stops when such atoms come closer", NO_DATA,
+            f"N 2 RSQ {inner:.17g} {cutoff:.17g}\n", *rows]  # fmt: skip

@@ -28,6 +28,12 @@ BASE_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+#: Largest degree, grid, nodes of a layer and layers: far beyond what a curve needs, and still a second's work.
+MOST_DEGREE, MOST_CELLS, MOST_NODES, MOST_LAYERS = 15, 10_000, 1000, 16
+#: Most numbers that the polynomials of a layer may take: 256 MB.
+MOST_NUMBERS = 1 << 25
+
+
 class KANLayer(nn.Module):
     """All edges between two layers of nodes.
 
@@ -61,11 +67,16 @@ class KANLayer(nn.Module):
             raise ValueError(f"unknown base function {base!r}: choose one of {', '.join(BASE_FUNCTIONS)}")
         if self.k < 1 or n_coef <= self.k:
             raise ValueError(f"a grid of {grid.shape[1]} knots does not fit {n_coef} spline coefficients")
-        expected = {"grid": (n_in, grid.shape[1]), "scale_base": (n_in, n_out), "scale_spline": (n_in, n_out)}
-        shapes = {"grid": grid.shape, "scale_base": scale_base.shape, "scale_spline": scale_spline.shape}
-        for name, shape in expected.items():
-            if tuple(shapes[name]) != shape:
-                raise ValueError(f"{name} must have shape {shape}, got {tuple(shapes[name])}")
+        check_size((n_in, n_out), n_coef - self.k, self.k)
+        expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {
+            "grid": (grid, (n_in, grid.shape[1])),
+            "scale_base": (scale_base, (n_in, n_out)),
+            "scale_spline": (scale_spline, (n_in, n_out)),
+            "bias": (bias, (n_out,)),
+        }
+        for name, (given, shape) in expected.items():
+            if tuple(given.shape) != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {tuple(given.shape)}")
         self.base = base
         self.register_buffer("grid", grid.detach().double().clone(memory_format=torch.contiguous_format))
         self.coef = _frozen(coef)
@@ -139,6 +150,8 @@ class KANNetwork(nn.Module):
 
     def __init__(self, layers: Sequence[KANLayer]) -> None:
         super().__init__()
+        if not 1 <= len(layers) <= MOST_LAYERS:
+            raise ValueError(f"a KAN has 1 to {MOST_LAYERS} layers, got {len(layers)}")
         for before, after in pairwise(layers):
             if before.n_out != after.n_in:
                 raise ValueError(f"a layer with {before.n_out} outputs feeds one with {after.n_in} inputs")
@@ -182,3 +195,20 @@ def check_architecture(width: Sequence[int], **counts: int | None) -> None:
     for name, value in counts.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    if len(width) > MOST_LAYERS + 1:
+        raise ValueError(f"a KAN has at most {MOST_LAYERS} layers, got {len(width) - 1}")
+    for before, after in pairwise(width):
+        check_size((before, after), counts.get("grid") or 1, counts.get("k") or 1)
+
+
+def check_size(nodes: tuple[int, int], grid: int, k: int) -> None:
+    """Refuse a layer that would take minutes or gigabytes."""
+    for name, value, most in (("k", k, MOST_DEGREE), ("grid", grid, MOST_CELLS), ("width", max(nodes), MOST_NODES)):
+        if value > most:
+            raise ValueError(f"{name} = {value} is too large: at most {most}")
+    numbers = nodes[0] * (grid + 2 * k) * (k + 1) * max(k + 1, nodes[1])
+    if numbers > MOST_NUMBERS:
+        raise ValueError(
+            f"a layer from {nodes[0]} to {nodes[1]} nodes with grid = {grid} and k = {k} is too large: its splines "
+            f"take {numbers} numbers, at most {MOST_NUMBERS}"
+        )

@@ -15,10 +15,11 @@ import numpy as np
 from ase import Atoms, units
 from scipy.interpolate import CubicSpline
 
+from ase_kan.exports import tables, warn, without_data
 from ase_kan.extras import optional
 from ase_kan.features import Array
-from ase_kan.potential import Pair, PairPotential
-from ase_kan.splines import SplinePotential, compile_once
+from ase_kan.potential import Pair, PairPotential, missing_pairs
+from ase_kan.splines import SplinePotential
 
 KJ_PER_MOL = units.kJ / units.mol
 NANOMETER = 10.0
@@ -38,22 +39,35 @@ def to_openmm(potential: PairPotential, atoms: Atoms | None = None, tol: float =
         Without them, add particles yourself with the number of their element in `potential.elements`, in
         alphabetical order: ``force.addParticle([number])``, and set the nonbonded method.
     tol : float
-        Largest error of OpenMM's interpolation of forces, relative to well depth over its distance plus value.
+        Largest error of OpenMM's interpolation of forces, relative to their scale (`scale.energy_scale`) plus value.
 
     Returns
     -------
     openmm.CustomNonbondedForce
+        The energy is NaN while two atoms whose pair has no data are within the cutoff.
 
     Raises
     ------
     ImportError
         Without OpenMM.
     ValueError
-        For unknown elements, partly periodic atoms, or if `tol` cannot be met.
+        For unknown elements, partly periodic atoms, or a tolerance that is not positive.
+
+    Warns
+    -----
+    ExportWarning
+        If pairs of the elements have no data, or `tol` cannot be met; the warning says what is.
     """
     mm = optional("openmm", "openmm")
-    compiled = potential if isinstance(potential, SplinePotential) else compile_once(potential)
+    if not tol > 0:
+        raise ValueError(f"tol must be positive, got {tol}")
+    compiled = tables(potential)
     elements: Sequence[str] = compiled.elements or ("every element",)
+    missing: list[Pair] = []
+    if compiled.elements:
+        present = compiled.elements if atoms is None else list(atoms.symbols)
+        without_data(compiled, present, "the energy is NaN when such atoms come within the cutoff")
+        missing = missing_pairs(compiled)
     pairs: list[Pair | None] = [None] if not compiled.elements else list(combinations_with_replacement(elements, 2))
     terms = []
     kind = np.zeros((len(elements), len(elements)))
@@ -61,13 +75,20 @@ def to_openmm(potential: PairPotential, atoms: Atoms | None = None, tol: float =
     for number, pair in enumerate(pairs):
         if pair is not None:
             a, b = (elements.index(symbol) for symbol in pair)
-            kind[a, b] = kind[b, a] = number
+            kind[a, b] = kind[b, a] = -1 if pair in missing else number
+            if pair in missing:
+                continue
         x, energy, power, edge = _values(compiled, pair, tol)
         functions.append((f"table{number}", mm.Continuous1DFunction(energy.tolist(), float(x[0]), float(x[-1]))))
         near = f"{energy[0]:.17g}*({edge:.17g}/r)^{power:.17g}"
         inside = f"select(step(r-{edge:.17g}), table{number}(max(r*r, {x[0]:.17g})), {near})"
         # Every pair within its own cutoff.
         terms.append(f"delta(kind(element1, element2)-{number})*step({np.sqrt(x[-1]):.17g}-r)*({inside})")
+    if missing:
+        # No number would be right, and zero would let the atoms pass through each other: OpenMM stops at NaN.
+        terms.append(
+            f"select(delta(kind(element1, element2)+1)*step({compiled.cutoff / NANOMETER:.17g}-r), sqrt(-r), 0)"
+        )
     force = mm.CustomNonbondedForce(" + ".join(terms))
     force.addPerParticleParameter("element")
     force.addTabulatedFunction("kind", mm.Discrete2DFunction(len(elements), len(elements), kind.ravel().tolist()))
@@ -83,8 +104,6 @@ def to_openmm(potential: PairPotential, atoms: Atoms | None = None, tol: float =
                 )
             force.setNonbondedMethod(mm.CustomNonbondedForce.CutoffPeriodic)
         for symbol in atoms.symbols:
-            if compiled.elements and symbol not in elements:
-                raise ValueError(f"the potential does not know {symbol}: it was fitted for {', '.join(elements)}")
             force.addParticle([float(elements.index(symbol)) if compiled.elements else 0.0])
     return force
 
@@ -102,15 +121,15 @@ def _values(potential: SplinePotential, pair: Pair | None, tol: float) -> tuple[
         # Natural ends spoil the first intervals, where nothing comes: by less than 3.7^-32 after 32 of them.
         fresh = (x[32:-1, None] + (x[1] - x[0]) * np.array([0.0, 0.2, 0.5, 0.8])).ravel()
         true = potential.force(np.sqrt(fresh), pair)
-        depth = max(-float(energy.min()), 1e-3 * float(np.abs(energy).max()) if energy.min() >= 0 else 0.0)
-        scale = depth / float(r[energy.argmin()])
-        error = float((np.abs(-2 * np.sqrt(fresh) * table(fresh, 1) - true) / (scale + np.abs(true))).max())
+        error = float(
+            (np.abs(-2 * np.sqrt(fresh) * table(fresh, 1) - true) / (spline.scale.force + np.abs(true))).max()
+        )
         if error <= tol:
             break
+        if 2 * n > MOST_VALUES:
+            name = "" if pair is None else f" of {'-'.join(pair)}"
+            warn(f"tol={tol:g} is out of reach for OpenMM with {n} values{name}: the largest error is {error:.1e}")
+            break
         n *= 2
-        if n > MOST_VALUES:
-            raise ValueError(
-                f"tol={tol:g} is out of reach with {MOST_VALUES} values: the error is {error:.1e}; give a larger tol"
-            )
     power = float(r[0] * force[0] / energy[0]) if energy[0] > 0 and force[0] > 0 else 0.0
     return x / NANOMETER**2, energy / KJ_PER_MOL, power, float(r[0]) / NANOMETER

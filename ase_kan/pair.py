@@ -15,17 +15,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ase_kan.continuations import CORES, TAILS, Continuation, match_core, match_tail, tail_range
-from ase_kan.cutoff import Cutoff
+from ase_kan.continuations import (
+    CORES,
+    TAILS,
+    Continuation,
+    fading_tail,
+    match_core,
+    match_tail,
+    tail_range,
+)
+from ase_kan.cutoff import ONSET_FRACTION, Cutoff
 from ase_kan.features import Array, get_feature, replace_where, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
+from ase_kan.scale import energy_scale
 
 #: Distances at which `PairFunction.rough_knots` looks for crossings, and the most that it reports.
 CROSSING_SEARCH, MOST_CROSSINGS = 1000, 60
-#: With a tail, the default cutoff is where it has fallen to this part of the deepest energy in the data ...
+#: Distances at which `PairFunction.must_be_finite` looks.
+FINITE_SEARCH = 300
+#: With a tail, the default cutoff is where it has fallen to this part of the scale of the energy ...
 TAIL_LEVEL = 1e-4
 #: ... but not beyond so many times the end of the data.
 FARTHEST = 5.0
+#: Switching within less than the rest of the cutoff would be a wall.
+LATEST_ONSET = 0.98
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,8 @@ class PairFunction(nn.Module):
         r_min, r_max = map(float, domain)
         if not (np.isfinite([r_min, r_max]).all() and 0 <= r_min < r_max):
             raise ValueError(f"need a domain with 0 <= r_min < r_max, got ({r_min:g}, {r_max:g})")
+        if core is not None and tail is not None and not core.joint < tail.joint:
+            raise ValueError(f"the core, below {core.joint:g} A, and the tail, beyond {tail.joint:g} A, overlap")
         self.network = network
         self.domain = (r_min, r_max)
         self.cutoff = cutoff
@@ -103,6 +118,16 @@ class PairFunction(nn.Module):
         if self.tail is not None:
             energy = replace_where(r > self.tail.joint, energy, self.tail, r)
         return energy
+
+    def must_be_finite(self, name: str) -> None:
+        """`ValueError` if energy or slope overflow from 0.4 of the shortest distance of the data to the cutoff."""
+        radius = self.cutoff.radius
+        r = np.geomspace(max(0.4 * self.domain[0], 0.02 * radius), radius, FINITE_SEARCH)
+        r = np.append(r, [end for end in self.domain if end > r[0]])
+        with np.errstate(all="ignore"):
+            bad = r[~np.isfinite(value_and_slope(self, r)).all(axis=0)]
+        if len(bad):
+            raise ValueError(f"the energy of {name} or its slope overflows at r = {bad[0]:.6g} A")
 
     def rough_knots(self) -> set[float]:
         """Distances where the KAN has at most three continuous derivatives: its edges' knots, for k up to 4.
@@ -182,7 +207,9 @@ class Ends:
     ----------
     cutoff, onset : float, optional
         Angstrom. The default cutoff is 1.5 times the end of the data, or where the tail has fallen to 1e-4 of the
-        deepest energy in the data if that is farther, but not beyond 5 times. The default onset is 0.9 of it.
+        scale of the energy (`scale.energy_scale`) if that is farther, but not beyond 5 times. The default onset is 0.9
+        of it. Data that end at zero need no tail: the default cutoff is their end, and the default onset where they
+        become zero; if that is the very end, the energy there, an error of the fit, is subtracted instead.
     smooth : bool
         See `Cutoff.choose`.
     core : "power", "zbl" or None
@@ -206,17 +233,32 @@ class Ends:
         """The cutoff without regard to the tail, for data that end at `r_max`."""
         return Cutoff.choose(r_max, self.cutoff, self.onset, self.smooth)
 
-    def attach(self, function: PairFunction, elements: tuple[str, str] | None) -> PairFunction:
-        """The KAN of a function with these ends."""
+    def attach(
+        self, function: PairFunction, elements: tuple[str, str] | None, zero: float | None = None
+    ) -> PairFunction:
+        """The KAN of a function with these ends; if its data end at zero, `zero` is the error (eV) within which."""
         low, high = function.domain
-        rule = self.rule(high)
+        rule, tail = self.rule(high), None
         core = match_core(self.core, function.bare, function.domain, elements) if self.core and low > 0 else None
-        tail = match_tail(function.bare, function.domain) if self.tail and rule.radius > high else None
-        if tail is not None and self.cutoff is None:
-            energies = value_and_slope(function.bare, np.linspace(low + 1e-3 * (high - low), high, 500))[0]
-            level = TAIL_LEVEL * float(np.abs(energies.min())) or 1e-300
-            radius = float(np.clip(tail_range(tail, level), rule.radius, FARTHEST * high))
-            rule = Cutoff.choose(high, radius, self.onset, self.smooth)
+        if self.tail and rule.radius > high:
+            tail = (match_tail if zero is None else fading_tail)(function.bare, function.domain)
+            if self.cutoff is None and zero is not None:
+                rule, tail = self._cutoff_at_zero(function, zero), None
+            elif self.cutoff is None:
+                level = TAIL_LEVEL * energy_scale(function.bare, low, high).energy
+                radius = float(np.clip(tail_range(tail, level), rule.radius, FARTHEST * high))
+                rule = Cutoff.choose(high, radius, self.onset, self.smooth)
         return PairFunction(
             function.network, function.domain, rule, function.feature, function.x, function.e, core, tail
         )
+
+    def _cutoff_at_zero(self, function: PairFunction, zero: float) -> Cutoff:
+        """The cutoff of data that are zero where they end."""
+        low, high = function.domain
+        if self.onset is not None or not self.smooth:
+            return Cutoff.choose(high, high, self.onset, self.smooth)
+        r = np.linspace(max(low, ONSET_FRACTION * high), high, 500)
+        with torch.no_grad():
+            alive = np.abs(function.bare(torch.from_numpy(r)).numpy()) > 2 * zero
+        zero_from = float(r[alive.nonzero()[0].max(initial=0)])
+        return Cutoff(high, zero_from if zero_from <= LATEST_ONSET * high else None)

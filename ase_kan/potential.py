@@ -6,11 +6,14 @@ E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij)          eV, Angstrom
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations_with_replacement
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
@@ -74,9 +77,15 @@ class KANPotential(nn.Module):
     pairs : mapping of (str, str) or None to PairFunction
         The key None, alone, serves every pair of elements.
     reference_energies : mapping of str to float, optional
-        E0 per chemical symbol, eV.
+        E0 per chemical symbol, eV. A copy is kept, which cannot be changed.
     info : dict, optional
         What the fit wants remembered (errors, seed, ...); must be JSON.
+
+    Raises
+    ------
+    ValueError
+        For no pairs, pairs named twice (in either order), symbols that are no chemical elements, and energies of lone
+        atoms that are not finite.
     """
 
     def __init__(
@@ -89,14 +98,29 @@ class KANPotential(nn.Module):
         if not pairs or (None in pairs and len(pairs) > 1):
             raise ValueError("give one function per pair of elements, or a single one for all of them under None")
         self._keys = tuple(None if pair is None else sorted_pair(pair) for pair in pairs)
+        twice = [pair for n, pair in enumerate(self._keys) if pair in self._keys[:n]]
+        if twice and twice[0]:
+            raise ValueError(f"the pair {'-'.join(twice[0])} is given twice: pairs have no order, so give one function")
+        lone = {symbol: float(energy) for symbol, energy in (reference_energies or {}).items()}
+        for symbol in (*lone, *(symbol for pair in self._keys if pair for symbol in pair)):
+            if symbol not in atomic_numbers:
+                raise ValueError(f"{symbol!r} is not the symbol of a chemical element")
+        for symbol, energy in lone.items():
+            if not np.isfinite(energy):
+                raise ValueError(f"the energy of a lone {symbol} atom must be finite, got {energy}")
         self.functions = nn.ModuleList(pairs.values())
-        self.reference_energies: Mapping[str, float] = dict(reference_energies or {})
+        self._reference_energies = lone
         self.info = dict(info or {})
 
     @property
     def pairs(self) -> tuple[Pair | None, ...]:
         """The pairs it knows, each in alphabetical order; ``(None,)`` if it serves every pair."""
         return self._keys
+
+    @property
+    def reference_energies(self) -> Mapping[str, float]:
+        """Energy E0 of a lone atom per symbol, eV; read-only."""
+        return MappingProxyType(self._reference_energies)
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -141,14 +165,18 @@ class KANPotential(nn.Module):
         return result
 
     def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
-        """phi(r) in eV for distances in Angstrom, any shape. `ValueError` unless all are finite and positive."""
-        with torch.no_grad():
-            energy: Array = self.function(pair)(torch.from_numpy(_distances(r))).numpy()
-        return energy
+        """phi(r) in eV for distances in Angstrom, any shape.
+
+        Raises
+        ------
+        ValueError
+            Unless all distances are finite and positive, and no energy overflows; and for an unknown pair.
+        """
+        return energies(self.function(pair), r)
 
     def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """-dphi/dr in eV/Angstrom; positive is repulsive. Input as for `energy`."""
-        return -value_and_slope(self.function(pair), _distances(r))[1]
+        return forces(self.function(pair), r)
 
     def network(self, pair: Pair | None = None) -> KAN:
         """The genuine pykan model, from the reduced feature to the reduced energy (see `PairFunction`).
@@ -232,16 +260,25 @@ class KANPotential(nn.Module):
         Raises
         ------
         FileNotFoundError, ValueError
-            If the file is missing, foreign, damaged or of a newer format.
+            If the file is missing, foreign, damaged or of a newer format, or what it holds is no potential: too large,
+            with entries of wrong types or ranges, or not finite from 0.4 of the shortest distance of the data to the
+            cutoff. One line names the file and the entry.
         """
         header, tensors = storage.read(path)
-        pairs: dict[Pair | None, PairFunction] = {}
-        for index, entry in enumerate(header["pairs"]):
-            prefix = f"functions.{index}."
-            mine = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-            key = entry["elements"]
-            pairs[None if key is None else (key[0], key[1])] = PairFunction.restore(entry, mine)
-        return cls(pairs, header["reference_energies"], header["info"])
+        try:
+            found: list[tuple[Pair | None, PairFunction]] = []
+            for index, entry in enumerate(header["pairs"]):
+                prefix = f"functions.{index}."
+                mine = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+                key = entry["elements"]
+                found.append((None if key is None else sorted_pair(key), PairFunction.restore(entry, mine)))
+            if len({pair for pair, _ in found}) < len(found):
+                raise ValueError("a pair is given twice")
+            for pair, function in found:
+                function.must_be_finite("every pair" if pair is None else "-".join(pair))
+            return cls(dict(found), header["reference_energies"], header["info"])
+        except ValueError as error:
+            raise ValueError(f"{path} is not a valid potential: {error}") from None
 
     def describe(self) -> str:
         """Elements, domains, cutoffs, networks and what the fit reported, as lines of text."""
@@ -271,7 +308,7 @@ class KANPotential(nn.Module):
 
 def sorted_pair(pair: Pair) -> Pair:
     """The pair in alphabetical order; `ValueError` if it is no pair."""
-    if isinstance(pair, str) or len(pair) != 2:
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(symbol, str) for symbol in pair):
         raise ValueError(f"a pair is two chemical symbols such as ('Ne', 'Ar'), got {pair!r}")
     first, second = sorted(pair)
     return first, second
@@ -283,9 +320,44 @@ def _plain(value: Any) -> str:
     return f"{value:.3e}" if isinstance(value, float) else str(value)
 
 
-def _distances(r: ArrayLike) -> Array:
-    array = np.array(r, dtype=float)
+def missing_pairs(potential: PairPotential) -> list[Pair]:
+    """Pairs of the potential's elements that it has no function for, since its data had none."""
+    if None in potential.pairs:
+        return []
+    known = {sorted_pair(pair) for pair in potential.pairs if pair}
+    return [pair for pair in combinations_with_replacement(sorted(potential.elements), 2) if pair not in known]
+
+
+def distances(r: ArrayLike) -> Array:
+    """A float64 copy of distances; `ValueError` that names the first one that is not finite and positive."""
+    try:
+        if np.iscomplexobj(r):
+            raise TypeError
+        array = np.array(r, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"distances must be numbers, got {r!r}") from None
     bad = array[~(np.isfinite(array) & (array > 0))]
     if bad.size:
         raise ValueError(f"distances must be positive and finite, got {bad.flat[0]}")
     return array
+
+
+def energies(phi: Callable[[Tensor], Tensor], r: ArrayLike) -> Array:
+    """A torch function at distances of any shape, through the door that all potentials share."""
+    array = distances(r)
+    with torch.no_grad():
+        energy: Array = phi(torch.from_numpy(array)).numpy()
+    return _finite("energy", energy, array)
+
+
+def forces(phi: Callable[[Tensor], Tensor], r: ArrayLike) -> Array:
+    """Minus its derivative there."""
+    array = distances(r)
+    return _finite("force", -value_and_slope(phi, array)[1], array)
+
+
+def _finite(what: str, values: Array, r: Array) -> Array:
+    bad = r[~np.isfinite(values)]
+    if bad.size:
+        raise ValueError(f"the {what} at r = {bad.flat[0]} A overflows")
+    return values

@@ -13,9 +13,10 @@ should come, the original is evaluated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ase_kan.features import Array, two_derivatives, value_and_slope
-from ase_kan.potential import Pair, PairPotential, sorted_pair
+from ase_kan.potential import Pair, PairPotential, energies, forces, sorted_pair
+from ase_kan.scale import Scale, energy_scale
 
 #: The table starts at this part of the shortest distance in the data; a Lennard-Jones energy is 60,000 there.
 INNER = 0.4
@@ -35,7 +37,8 @@ SAFETY = 2.0
 DEFAULT_TOLERANCE = 1e-8
 #: Distances at which `compile_once` compares a potential with what it compiled before.
 FINGERPRINT = 97
-_COMPILED: WeakKeyDictionary[PairPotential, tuple[bytes, dict[Pair | None, Spline]]] = WeakKeyDictionary()
+#: By the identity of the potential, which may not be hashable: a weak reference to it, its fingerprint and tables.
+_COMPILED: dict[int, tuple[ref[PairPotential], bytes, dict[Pair | None, Spline]]] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,10 @@ class Spline:
         c0 to c5 in eV, -2 du/dx, and an unused number.
     energy_error, force_error : float
         Certified: largest |error| / (scale + |value|) against the original, on fresh distances, times a safety
-        factor. The scales are the depth of the well and the depth over its distance.
+        factor.
+    scale : Scale
+        The scales of energy (eV) and force (eV/Angstrom) that all errors are measured with: the depth of the well,
+        or what stands for it (see `scale.energy_scale`).
     """
 
     cutoff: float
@@ -65,6 +71,7 @@ class Spline:
     rows: Array
     energy_error: float
     force_error: float
+    scale: Scale
 
     def __call__(self, r: Tensor) -> Tensor:
         """Energies (eV) of distances (Angstrom) not below the table; zero from the cutoff on."""
@@ -73,8 +80,9 @@ class Spline:
         for at, change in zip(self.at, self.change, strict=True):
             u = u + change * (x - at).clamp(min=0)
         row = u.detach().floor().clamp(0, len(self.rows) - 1)
-        t = u - row
         c = torch.from_numpy(self.rows).to(r.device)[row.long()]
+        # The slope of t is that of its row: beside a break, rounding may give u the slope of the row before.
+        t = (u - row).detach() - c[..., 6] / 2 * (x - x.detach())
         energy = c[..., 5]
         for k in range(4, -1, -1):
             energy = energy * t + c[..., k]
@@ -137,14 +145,12 @@ class SplinePotential:
         return torch.where(inner, self.original(r.clamp(max=edge), pair), spline(r.clamp(min=edge)))
 
     def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
-        """phi(r) in eV, any shape."""
-        with torch.no_grad():
-            energy: Array = self(torch.from_numpy(np.array(r, dtype=float)), pair).numpy()
-        return energy
+        """phi(r) in eV, any shape; `ValueError` as for the original."""
+        return energies(lambda x: self(x, pair), r)
 
     def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
-        """-dphi/dr in eV/Angstrom, any shape."""
-        return -value_and_slope(lambda x: self(x, pair), np.array(r, dtype=float))[1]
+        """-dphi/dr in eV/Angstrom, any shape; `ValueError` as for the original."""
+        return forces(lambda x: self(x, pair), r)
 
     def describe(self) -> str:
         """Rows and certified errors, a line per pair."""
@@ -153,7 +159,8 @@ class SplinePotential:
             name = "every pair" if pair is None else "-".join(pair)
             lines.append(
                 f"{name}: {len(s.rows)} quintics from {s.start**0.5:.4g} to {s.cutoff:.4g} A; certified errors "
-                f"{s.energy_error:.1e} (energy) and {s.force_error:.1e} (force), relative to well depth plus value"
+                f"{s.energy_error:.1e} (energy) and {s.force_error:.1e} (force), relative to {s.scale.energy:.3g} eV "
+                f"(over its distance) plus value"
             )
         return "\n".join(lines)
 
@@ -188,16 +195,19 @@ def compile_once(potential: PairPotential) -> SplinePotential:
     """`compile_potential` for calculators: the tables of the last call if the potential is still the same."""
     probes = []
     for pair in potential.pairs:
-        cutoff = potential.breakpoints(pair)[-1]
-        r = np.linspace(max(INNER * potential.domain(pair)[0], 0.02 * cutoff), cutoff, FINGERPRINT)
-        probes.append(potential.energy(r, pair).tobytes())
+        breaks, domain = potential.breakpoints(pair), potential.domain(pair)
+        r = np.linspace(max(INNER * domain[0], 0.02 * breaks[-1]), breaks[-1], FINGERPRINT)
+        probes += [repr(pair).encode(), np.array([*breaks, *domain]).tobytes(), potential.energy(r, pair).tobytes()]
     fingerprint = b"".join(probes)
-    known = _COMPILED.get(potential)
-    if known is None or known[0] != fingerprint:
-        splines = compile_potential(potential)
-        # Only what makes the tables is kept: the value must not hold on to its own key.
-        _COMPILED[potential] = known = (fingerprint, splines.splines)
-    return SplinePotential(potential, DEFAULT_TOLERANCE, known[1])
+    key = id(potential)
+    known = _COMPILED.get(key)
+    if known is not None and known[0]() is potential and known[1] == fingerprint:
+        return SplinePotential(potential, DEFAULT_TOLERANCE, known[2])
+    splines = compile_potential(potential)
+    with suppress(TypeError):  # a class with slots may have no weak references: compiled each time
+        # Only what makes the tables is kept: the value must not hold on to the potential.
+        _COMPILED[key] = ref(potential, lambda _: _COMPILED.pop(key, None)), fingerprint, splines.splines
+    return splines
 
 
 def _compile_pair(potential: PairPotential, pair: Pair | None, tol: float) -> Spline:
@@ -209,10 +219,10 @@ def _compile_pair(potential: PairPotential, pair: Pair | None, tol: float) -> Sp
     start = max(INNER * low, 0.02 * cutoff)
     breaks = [start, *(b for b in inside if start * (1 + 1e-6) < b < cutoff * (1 - 1e-6)), cutoff]
     breaks = [b for a, b in pairwise([0.0, *breaks]) if b > a * (1 + 1e-9)]
-    energy_scale, force_scale = _scales(phi, low, min(high, cutoff))
+    scale = energy_scale(phi, low, min(high, cutoff))
     tables, errors = [], np.zeros(2)
     for left, right in pairwise(breaks):
-        rows, error = _segment(phi, left, right, right == cutoff, tol / SAFETY, (energy_scale, force_scale))
+        rows, error = _segment(phi, left, right, right == cutoff, tol / SAFETY, scale)
         tables.append(rows)
         errors = np.maximum(errors, error)
         if sum(map(len, tables)) > MOST_ROWS or not (errors <= tol / SAFETY).all():
@@ -233,16 +243,8 @@ def _compile_pair(potential: PairPotential, pair: Pair | None, tol: float) -> Sp
         np.concatenate(tables),
         float(SAFETY * errors[0]),
         float(SAFETY * errors[1]),
+        scale,
     )
-
-
-def _scales(phi: Callable[[Tensor], Tensor], low: float, high: float) -> tuple[float, float]:
-    """Depth of the well in the data (or the largest energy there), and that over its distance."""
-    r = np.linspace(max(low, 1e-3 * high), high, 400)
-    energy = value_and_slope(phi, r)[0]
-    at = int(energy.argmin()) if energy.min() < 0 else int(np.abs(energy).argmax())
-    scale = float(abs(energy[at])) or 1.0
-    return scale, scale / float(r[at])
 
 
 def _segment(
@@ -251,13 +253,13 @@ def _segment(
     right: float,
     last: bool,
     tol: float,
-    scales: tuple[float, float],
+    scale: Scale,
 ) -> tuple[Array, Array]:
     """Rows between two breaks, doubled until energy and force are good enough, and their errors."""
     n = FIRST_ROWS
     while True:
         rows = _rows(phi, left, right, last, n)
-        error = _errors(phi, left, right, rows, scales)
+        error = _errors(phi, left, right, rows, scale)
         if (error <= tol).all() or 2 * n > MOST_ROWS:
             return rows, error
         # The force converges with the fifth power of the spacing where the function is smooth: aim a little short.
@@ -274,8 +276,9 @@ def _rows(phi: Callable[[Tensor], Tensor], left: float, right: float, last: bool
     inner_energy, inner_slope, inner_curvature = two_derivatives(phi, nudged)
     curvature[[0, -1]] = inner_curvature
     if last:
-        energy[-1] = inner_energy[1] + inner_slope[1] * (right - nudged[1])
-        slope[-1] = inner_slope[1]
+        gap = right - nudged[1]
+        energy[-1] = inner_energy[1] + inner_slope[1] * gap
+        slope[-1] = inner_slope[1] + inner_curvature[1] * gap
     h = x[1] - x[0]
     first = slope / (2 * r) * h
     second = (curvature - slope / r) / (4 * r**2) * h**2
@@ -291,9 +294,7 @@ def _rows(phi: Callable[[Tensor], Tensor], left: float, right: float, last: bool
     return rows
 
 
-def _errors(
-    phi: Callable[[Tensor], Tensor], left: float, right: float, rows: Array, scales: tuple[float, float]
-) -> Array:
+def _errors(phi: Callable[[Tensor], Tensor], left: float, right: float, rows: Array, scale: Scale) -> Array:
     h = (right**2 - left**2) / len(rows)
     t = np.tile(PROBES, (len(rows), 1))
     r = np.sqrt(left**2 + h * (np.arange(len(rows))[:, None] + t))
@@ -304,7 +305,7 @@ def _errors(
     force_error = np.abs(r * c[6] * rise + slope)
     return np.array(
         [
-            (np.abs(table - energy) / (scales[0] + np.abs(energy))).max(),
-            (force_error / (scales[1] + np.abs(slope))).max(),
+            (np.abs(table - energy) / (scale.energy + np.abs(energy))).max(),
+            (force_error / (scale.force + np.abs(slope))).max(),
         ]
     )

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ase_kan import schema
 from ase_kan.files import replacing
 
 #: 2: continuations outside the data. Files of format 1 are read.
@@ -28,7 +29,14 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[st
 
     # Clones: two pairs may share one function, and safetensors refuses arrays that share memory.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    text = json.dumps(header, sort_keys=True)
+    try:
+        text = json.dumps(header, sort_keys=True)
+    except TypeError as error:
+        raise ValueError(f"cannot write {path}: what the potential remembers must be JSON ({error})") from None
+    try:
+        schema.check(json.loads(text), tensors)
+    except ValueError as error:
+        raise ValueError(f"cannot write {path}: {error}") from None
     content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors)}
     # One string only: safetensors writes several in random order, and the same content must give the same bytes.
     with replacing(path) as temporary:
@@ -43,7 +51,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is foreign, damaged, or of a newer format; the message says which.
+        If the file is foreign, damaged, or of a newer format, or its content is not that of a potential; one line says
+        which.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -62,15 +71,21 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
     try:
         content = json.loads(metadata["ase_kan"])
         version, text, digest = content["version"], content["header"], content["sha256"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged from None
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if not isinstance(version, int) or isinstance(version, bool) or not isinstance(text, str):
+        raise damaged
+    if version > FORMAT_VERSION:
         raise ValueError(
             f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
         )
     if version not in (1, FORMAT_VERSION) or digest != _digest(text, tensors):
         raise damaged
-    header: dict[str, Any] = json.loads(text)
+    try:
+        header: dict[str, Any] = json.loads(text)
+        schema.check(header, tensors)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a valid potential: {str(error).splitlines()[0]}") from None
     return header, tensors
 
 

@@ -155,9 +155,10 @@ def test_the_table_says_what_it_is(tmp_path, argon):
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"units": "real"}, "units must be one of metal, lj, got 'real'"),
-        ({"elements": ["Ar", "Xe"]}, "has no pair Ar-Xe"),
-        ({"tol": 1e-16}, "tol=1e-16 is out of reach"),
+        ({"units": "si"}, "units must be one of metal, real, lj, got 'si'"),
+        ({"elements": ["Ar", "Xe"]}, "does not know Xe"),
+        ({"tol": 0.0}, "tol must be positive, got 0.0"),
+        ({"tol": float("nan")}, "tol must be positive, got nan"),
     ],
 )
 def test_refused(tmp_path, argon, keywords, message):

@@ -81,6 +81,15 @@ def test_below_the_table_and_from_the_cutoff_on(any_potential):
         assert not compiled.force(beyond, pair).any()
 
 
+def test_right_at_the_breaks(any_potential):
+    """Where rows of different widths meet, the force is that of the original, whichever row rounding chooses."""
+    compiled = any_potential.compile()
+    for pair in compiled.pairs:
+        *breaks, _ = any_potential.breakpoints(pair)
+        r = np.array([np.nextafter(b, b + step, dtype=float) for b in breaks for step in (-1, 0, 1)])
+        np.testing.assert_allclose(compiled.force(r, pair), any_potential.force(r, pair), rtol=1e-6, atol=1e-6)
+
+
 def test_a_smaller_tolerance_takes_more_rows(exact):
     rows = [len(exact.compile(tol).spline().rows) for tol in (1e-3, 1e-6, 1e-9)]
     assert rows[0] < rows[1] < rows[2]
