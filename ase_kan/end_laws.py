@@ -1,0 +1,234 @@
+"""Laws that the ends of a curve support: what a wall and a tail look like to all the data there, not to one point.
+
+With j the end of the data, t = r/j - 1 and s = j/r, the candidates are sums of linear terms with one shape parameter,
+
+    wall   A s^n + B s^(n/2) (+ D),    A exp(-n t) + B exp(-n t/2) (+ D)
+    tail   C s^6 + D s^12,  C s^6 + D s^8 (+ E s^10),  C s^n with 3 < n <= 12,  C exp(-n t),  0
+
+A wall with A > 0 that is repulsive at j is so, and convex, everywhere below: E' = -(n/2j) u (2 A u + B) with u = exp(-n t/2)
+keeps its sign while u grows (likewise for powers). The first wall holds Lennard-Jones (n = 12), the second Morse and, to a few
+per cent over a decade of distance, ab initio noble gases, whose walls are exponentials bent by dispersion. Below an exponent
+of 3 the energy of a crystal has no limit, so charges (s^1) are for those who ask. Every candidate is fitted by weighted least
+squares to a stretch of data; the Bayesian information criterion, N log(residual) + parameters log N, takes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from ase_kan.bsplines import Array
+from ase_kan.continuations import Continuation
+from ase_kan.solve import least_squares
+
+#: Shape parameters that are tried.
+WALL_EXPONENTS = np.arange(5.0, 40.25, 0.25)
+TAIL_EXPONENTS = np.arange(3.25, 12.25, 0.25)
+TAIL_RATES = np.arange(3.0, 30.5, 0.5)
+#: The stretch of a tail, and of a wall, as a part of the range of the data.
+TAIL_PART = 0.4
+WALL_PARTS = (0.3, 0.2, 0.15, 0.1, 0.05)
+#: A law fits if its residuals are below this part of the energies, or explained by the noise up to this factor.
+MISFIT, NOISE_FACTOR = 0.01, 1.5
+#: Fewest points that a law is fitted to.
+FEWEST = 6
+#: A tail is not determined if its energy beyond the data is known to less than this part.
+VAGUE = 0.3
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Part of a curve with its noise.
+
+    Parameters
+    ----------
+    r, energy : ndarray, shape (m,)
+        Angstrom, eV.
+    noise : ndarray, shape (m,)
+        Standard deviation of the energies, eV.
+    force : ndarray, shape (m,), optional
+    force_noise : ndarray, shape (m,), optional
+        eV/Angstrom.
+    """
+
+    r: Array
+    energy: Array
+    noise: Array
+    force: Array | None = None
+    force_noise: Array | None = None
+
+    def part(self, low: float, high: float) -> Stretch:
+        mask = (self.r >= low) & (self.r <= high)
+        return Stretch(*(None if a is None else a[mask] for a in vars(self).values()))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.r)
+
+
+@dataclass(frozen=True)
+class EndLaw:
+    """A law that was fitted to an end of the data.
+
+    Parameters
+    ----------
+    law : Continuation
+    errors : ndarray, shape (3,)
+        Standard errors of E, r E' and r^2 E'' at the joint, eV.
+    misfit : float
+        RMS residual over RMS energy of the stretch.
+    explained : float
+        RMS residual over noise.
+    criterion : float
+        BIC.
+    vague : float
+        Standard error of the integral of E r^2 beyond the joint over that integral (tails).
+    """
+
+    law: Continuation
+    errors: Array
+    misfit: float
+    explained: float
+    criterion: float
+    vague: float = 0.0
+
+    @property
+    def fits(self) -> bool:
+        return self.misfit <= MISFIT or self.explained <= NOISE_FACTOR
+
+
+Form = tuple[tuple[float, ...], tuple[float, ...], bool]  # exponents of powers, rates of exponentials, a constant
+
+
+def choose_tail(data: Stretch, well: float, coulomb: bool) -> EndLaw | None:
+    """The law of the data's far end, or None if none fits.
+
+    Parameters
+    ----------
+    data : Stretch
+        The whole curve.
+    well : float
+        Where its energy is lowest; the stretch begins beyond it.
+    coulomb : bool
+        Admit s^1.
+    """
+    joint = float(data.r[-1])
+    stretch = data.part(max(joint - TAIL_PART * (joint - float(data.r[0])), min(well, 0.9 * joint)), joint)
+    if len(stretch) < FEWEST:
+        return None
+    forms: list[Form] = [((6.0, 12.0), (), False), ((6.0, 8.0), (), False), ((6.0, 8.0, 10.0), (), False)]
+    forms += [((float(n),), (), False) for n in TAIL_EXPONENTS]
+    forms += [((), (float(n),), False) for n in TAIL_RATES]
+    forms.append(((), (), False))
+    if coulomb:
+        forms = [((1.0,), (), False), ((1.0, 6.0), (), False), ((1.0, 6.0, 12.0), (), False)]
+    return _best(stretch, joint, forms, _dies_out)
+
+
+def choose_wall(data: Stretch, well: float) -> EndLaw | None:
+    """The law of the data's near end, or None if none fits."""
+    joint, end = float(data.r[0]), float(data.r[-1])
+    forms: list[Form] = [((12.0, 6.0), (), constant) for constant in (False, True)]
+    for n, constant in product(map(float, WALL_EXPONENTS), (False, True)):
+        forms += [((n, n / 2), (), constant), ((), (n, n / 2), constant)]
+    for part in WALL_PARTS:
+        stretch = data.part(joint, min(joint + part * (end - joint), well))
+        if len(stretch) < FEWEST:
+            continue
+        law = _best(stretch, joint, forms, _rises)
+        if law is not None:
+            return law
+    return None
+
+
+def _best(stretch: Stretch, joint: float, forms: Sequence[Form], valid) -> EndLaw | None:
+    fitted = (law for form in forms if (law := _fit(stretch, joint, form)) is not None)
+    best = min((law for law in fitted if valid(law.law)), key=lambda law: law.criterion, default=None)
+    return best if best is not None and best.fits else None
+
+
+def columns(r: Array, joint: float, form: Form) -> tuple[Array, Array, Array]:
+    """The terms of a law, and r d/dr and r^2 d^2/dr^2 of them; shapes (m, terms)."""
+    powers, rates, constant = form
+    s, t = (joint / r)[:, None], (r / joint)[:, None]
+    n, b = np.array(powers), np.array(rates)
+    power, exponential = s**n, np.exp(-b * (t - 1))
+    flat = np.ones((len(r), int(constant)))
+    return (
+        np.concatenate([power, exponential, flat], axis=1),
+        np.concatenate([-n * power, -b * t * exponential, 0 * flat], axis=1),
+        np.concatenate([n * (n + 1) * power, (b * t) ** 2 * exponential, 0 * flat], axis=1),
+    )
+
+
+def _fit(stretch: Stretch, joint: float, form: Form) -> EndLaw | None:
+    value, slope, _ = columns(stretch.r, joint, form)
+    rows, target, size = [value / stretch.noise[:, None]], [stretch.energy / stretch.noise], len(stretch)
+    if stretch.force is not None and stretch.force_noise is not None:
+        rows.append(-slope / (stretch.r * stretch.force_noise)[:, None])
+        target.append(stretch.force / stretch.force_noise)
+    matrix, y = np.concatenate(rows), np.concatenate(target)
+    terms = matrix.shape[1]
+    if size <= terms + 1:
+        return None
+    coef = least_squares(matrix, y) if terms else np.zeros(0)
+    residual = y - matrix @ coef
+    square = float((residual**2).mean())
+    # Residuals far below the noise are chance, far above it a misfit; either way they say how well the law is known.
+    shape = 0 if form in _FIXED else 1
+    criterion = len(y) * np.log(square + 1e-30 * (y**2).mean() + 1e-300) + (terms + shape) * np.log(len(y))
+    energy = residual[:size] * stretch.noise
+    spread = float(np.sqrt((stretch.energy**2).mean())) or 1.0
+    errors, vague = np.zeros(3), 0.0
+    if terms:
+        # Columns of like size: powers are nearly parallel, and the covariance must not drown in rounding.
+        covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True) * square
+        ends = np.concatenate(columns(np.array([joint]), joint, form))
+        errors = np.sqrt(np.einsum("it,tu,iu->i", ends, covariance, ends).clip(0))
+        beyond = joint * np.linspace(1, 3, 81)
+        weight = columns(beyond, joint, form)[0].T @ beyond**2
+        total = abs(float(weight @ coef))
+        vague = float(np.sqrt(max(0.0, weight @ covariance @ weight))) / total if total else np.inf
+    powers, rates, constant = form
+    law = Continuation(
+        joint,
+        tuple(zip(coef[: len(powers)].tolist(), powers, strict=True)),
+        float(coef[-1]) if constant else 0.0,
+        exponentials=tuple(zip(coef[len(powers) : len(powers) + len(rates)].tolist(), rates, strict=True)),
+    )
+    return EndLaw(law, errors, float(np.sqrt((energy**2).mean())) / spread, float(np.sqrt(square)), criterion, vague)
+
+
+#: Forms without a shape parameter.
+_FIXED = [
+    ((6.0, 12.0), (), False),
+    ((6.0, 8.0), (), False),
+    ((6.0, 8.0, 10.0), (), False),
+    ((), (), False),
+    ((1.0,), (), False),
+    ((1.0, 6.0), (), False),
+    ((1.0, 6.0, 12.0), (), False),
+    ((12.0, 6.0), (), False),
+    ((12.0, 6.0), (), True),
+]
+
+
+def _derivatives(law: Continuation, r: Array) -> tuple[Array, Array, Array]:
+    form = (tuple(n for _, n in law.terms), tuple(n for _, n in law.exponentials), bool(law.constant))
+    coef = np.array([c for c, _ in (*law.terms, *law.exponentials)] + ([law.constant] if law.constant else []))
+    value, slope, curvature = columns(r, law.joint, form)
+    return value @ coef, slope @ coef, curvature @ coef
+
+
+def _dies_out(law: Continuation) -> bool:
+    """Whether the energy goes to zero without a turn."""
+    energy, slope, _ = _derivatives(law, law.joint * np.geomspace(1, 20, 60))
+    return bool((energy * slope <= 0).all())
+
+
+def _rises(law: Continuation) -> bool:
+    """Whether the energy rises, ever faster, towards r = 0."""
+    _, slope, curvature = _derivatives(law, law.joint * np.linspace(0.05, 1, 60))
+    return bool((slope < 0).all() and (curvature > 0).all())
