@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-processors lint clean
+.PHONY: demo test test-processors smoke lint clean
 
 demo: .venv/installed
 	$(BIN)/ase-kan demo
@@ -17,6 +17,10 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# sdist, wheel, no compiler, oldest dependencies, other Pythons: each in a fresh environment.
+smoke:
+	.ci/smoke $(PYTHON)
 
 # torch first and by itself: an unpinned torch would bring gigabytes of CUDA packages.
 .venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard ase_kan/kernel/*)

@@ -8,8 +8,9 @@ costs more than the forces of a small system. Here the engine remembers what it 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
+from copy import copy
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from ase_kan.engines import AutogradEngine, CompiledEngine, Engine, compiled_available
-from ase_kan.guard import Extrapolation, Guard
+from ase_kan.guard import Extrapolation, Guard, warn_user
 from ase_kan.neighbors import Array
 from ase_kan.potential import KANPotential, PairPotential
 from ase_kan.splines import SplinePotential, compile_once
@@ -45,16 +46,22 @@ class KANCalculator(Calculator):
     threads : int, optional
         Of the compiled engine; default 1 below 20,000 atoms, above as many as the process may use.
     on_extrapolation : "warn", "raise" or "ignore"
-        What to do when atoms are closer or farther than the data of the potential: warn once per episode (a run of
-        such calculations), raise `guard.ExtrapolationError` (a `ValueError`), or only keep count in `extrapolation`.
+        What to do when atoms are closer or farther than the data of the potential: warn once per episode (which ends
+        with other atoms, or after 100 calculations in a row within the data), raise `guard.ExtrapolationError` (a
+        `ValueError`), or only keep count in `extrapolation`.
     atoms : Atoms, optional
         Attach the calculator to these atoms.
 
     Raises
     ------
     ValueError
-        At calculation: for positions or cells that are not finite, elements or pairs that the potential does
-        not know, and atoms at the same place.
+        At calculation: for positions or cells that are not finite or beyond 1e9 Angstrom, elements or pairs that
+        the potential does not know, atoms at the same place or so close that their energy overflows, and more images
+        of the cell (1e6) or pairs of atoms than there is room for. After any error the calculator starts afresh.
+
+    Notes
+    -----
+    A calculator may be used from several threads: they wait for each other. For work side by side make one for each.
     """
 
     name = "kan"
@@ -84,7 +91,21 @@ class KANCalculator(Calculator):
         self._guard = Guard(on_extrapolation)
         self._lone_atoms: Array | None = None
         self._volume = 0.0
+        self._valid = False  # whether all of the state is that of the engine's last atoms
+        self._lock = RLock()
         super().__init__(atoms=atoms)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For copies of all kinds: one potential, but neither engine, guard nor results are shared.
+        with self._lock:
+            own = {name: copy(self.__dict__[name]) for name in ("_engine", "_guard", "results", "parameters")}
+            state = self.__dict__ | own | {"_valid": False}
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = RLock()
 
     @property
     def engine(self) -> str:
@@ -104,7 +125,8 @@ class KANCalculator(Calculator):
     @property
     def atoms(self) -> Atoms | None:
         """A copy of the atoms of the last calculation: elements, positions, cell and pbc."""
-        return None if self._engine is None else self._engine.last()
+        with self._lock:
+            return self._engine.last() if self._engine is not None and self._valid else None
 
     @atoms.setter
     def atoms(self, atoms: None) -> None:
@@ -118,24 +140,26 @@ class KANCalculator(Calculator):
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What is different from the atoms of the last calculation; exact, whatever `tol`."""
-        return list(all_changes) if self._engine is None else self._engine.changes(atoms)
+        with self._lock:
+            return self._changes(atoms)
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         if name not in self.implemented_properties:
             raise PropertyNotImplementedError(f"{name} property not implemented")
-        if atoms is None:
-            atoms = self._last_atoms()
-        changes = self._ready().changes(atoms)
-        if changes:
-            self.results = {}
-        if name not in self.results:
-            if not allow_calculation:
-                return None
-            self._calculate(atoms, name in PER_ATOM, changes)
+        with self._lock:
+            if atoms is None:
+                atoms = self._last_atoms()
+            changes = self._changes(atoms)
+            if changes:
+                self.results = {}
             if name not in self.results:
-                raise PropertyNotImplementedError(f"{name} needs a cell with three vectors")
-        value = self.results[name]
-        return value.copy() if isinstance(value, np.ndarray) else value
+                if not allow_calculation:
+                    return None
+                self._calculate(atoms, name in PER_ATOM, changes)
+                if name not in self.results:
+                    raise PropertyNotImplementedError(f"{name} needs a cell with three vectors")
+            value = self.results[name]
+            return value.copy() if isinstance(value, np.ndarray) else value
 
     def calculate(
         self,
@@ -144,18 +168,29 @@ class KANCalculator(Calculator):
         system_changes: Sequence[str] = all_changes,
     ) -> None:
         """Energy, forces and stress; per atom if `properties` (None: all) ask for it."""
-        atoms = self._last_atoms() if atoms is None else atoms
-        per_atom = properties is None or any(name in properties for name in PER_ATOM)
-        self._calculate(atoms, per_atom, self._ready().changes(atoms))
+        with self._lock:
+            atoms = self._last_atoms() if atoms is None else atoms
+            per_atom = properties is None or any(name in properties for name in PER_ATOM)
+            self._calculate(atoms, per_atom, self._changes(atoms))
+
+    def _changes(self, atoms: Atoms) -> list[str]:
+        return self._engine.changes(atoms) if self._engine is not None and self._valid else list(all_changes)
 
     def _calculate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> None:
         self.results = {}
-        found = self._ready().evaluate(atoms, per_atom, changes)
-        self._guard.check(found.extrapolation)
+        engine = self._ready()
+        # Whatever ends this before its end (an error, an interrupt), the next calculation starts afresh.
+        self._valid = False
         if changes and changes != ["positions"]:
             references = self.potential.reference_energies
             self._lone_atoms = np.array([references.get(s, 0.0) for s in atoms.symbols]) if references else None
-            self._volume = abs(float(np.linalg.det(atoms.cell.array)))
+            with np.errstate(invalid="ignore"):  # the engine refuses what is not finite
+                self._volume = abs(float(np.linalg.det(atoms.cell.array)))
+            if "numbers" in changes:
+                self._guard.new_atoms()
+        found = engine.evaluate(atoms, per_atom, changes)
+        self._valid = True
+        self._guard.check(found.extrapolation)
         energy, energies = found.energy, found.energies
         if self._lone_atoms is not None:
             energy += float(self._lone_atoms.sum())
@@ -185,16 +220,14 @@ def _make_engine(potential: PairPotential, wanted: str, skin: float | None, thre
     if wanted == "autograd":
         return AutogradEngine(potential, skin)
     if wanted == "auto" and not compiled_available():
-        warnings.warn(
-            "ase_kan was installed without its compiled engine: using autograd, which is slower", stacklevel=2
-        )
+        warn_user("ase_kan was installed without its compiled engine: using autograd, which is slower")
         return AutogradEngine(potential, skin)
     try:
         splines = potential if isinstance(potential, SplinePotential) else compile_once(potential)
     except ValueError as error:
         if wanted == "compiled":
             raise
-        warnings.warn(f"the potential cannot be compiled ({error}): using autograd, which is slower", stacklevel=2)
+        warn_user(f"the potential cannot be compiled ({error}): using autograd, which is slower")
         return AutogradEngine(potential, skin)
     return CompiledEngine(splines, skin, threads)
 

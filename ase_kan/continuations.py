@@ -36,8 +36,8 @@ TAILS = ("power",)
 STRETCH = 0.15
 #: Curvatures that differ by less than this part agree.
 AGREEMENT = 0.1
-#: Smallest exponent of a tail, that of bare charges: less is noise. And the largest that two terms may have.
-SLOWEST, FASTEST = 1.0, 30.0
+#: Smallest exponent of a tail, that of bare charges (1) as noise may show it. And the largest that two terms may have.
+SLOWEST, FASTEST = 0.9, 30.0
 #: Data end flat if their last slope, over a stretch, amounts to less than this part of the energies there: as WCA does,
 #: and exponentials faster than FASTEST (0.05); Lennard-Jones at sigma has 0.2.
 FLAT = 0.06

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ase_kan.columns import Columns, read_columns
+
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
@@ -19,6 +21,12 @@ Pair = tuple[str, str]
 
 #: Energies and forces (or None) at the distances given: where fresh hold-out points come from.
 Source = Callable[[Array], tuple[Array, "Array | None"]]
+#: Distances (Angstrom), and the largest energies (eV) and forces, beyond which a value is a mistake (metres, say).
+SHORTEST, LONGEST, LARGEST = 1e-4, 1e5, 1e30
+#: Fewest points that the limit of the energy at infinity is taken from.
+LIMIT_POINTS = 5
+#: A force column is compared with the changes of energy over so many stretches, and may miss this part of them.
+FORCE_STRETCHES, FORCE_MISFIT = 12, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +45,8 @@ class PairCurve:
         Chemical symbols of the pair. Without them the fitted potential serves every element.
     source : callable, optional
         ``source(r) -> (energy, force or None)``: gives fresh points, for hold-out errors and plots.
+    subtracted : float
+        Energy in eV that `read` took off, so that far atoms have none; told, not used.
 
     Raises
     ------
@@ -49,6 +59,7 @@ class PairCurve:
     force: Array | None = None
     elements: Pair | None = None
     source: Source | None = None
+    subtracted: float = 0.0
 
     def __post_init__(self) -> None:
         r = _finite_vector("r", self.r)
@@ -56,6 +67,11 @@ class PairCurve:
             raise ValueError(f"a curve needs at least 2 points, got {len(r)}")
         if r.min() <= 0:
             raise ValueError(f"distances must be positive, got r = {r.min():g}: drop such points")
+        if r.min() < SHORTEST or r.max() > LONGEST:
+            bad = r.min() if r.min() < SHORTEST else r.max()
+            raise ValueError(
+                f"distances must lie between {SHORTEST:g} and {LONGEST:g} A, got r = {bad:g}: other units?"
+            )
         energy = _finite_vector("energy", self.energy, len(r))
         force = None if self.force is None else _finite_vector("force", self.force, len(r))
         order = np.argsort(r, kind="stable")
@@ -75,32 +91,86 @@ class PairCurve:
         forces = "energies" if self.force is None else "energies and forces"
         return f"PairCurve({what}, {len(self)} {forces} on [{self.r[0]:g}, {self.r[-1]:g}] A)"
 
-    @classmethod
-    def read(cls, path: str | os.PathLike[str], elements: Pair | None = None) -> PairCurve:
-        """Read columns r (Angstrom), energy (eV) and, if there is a third, force (eV/Angstrom).
+    def limit(self) -> float:
+        """Energy (eV) of two atoms far apart, that the data head for: E(inf) of E(inf) + C r^-n fitted to their end.
 
-        Columns are separated by white space or commas; lines that start with ``#``, and a first line of names,
-        are skipped.
+        The fit is to the outer half of the points beyond the lowest one, by the n from 1 to 12 that suits best.
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            If there is no such file, or it is not such a table; the message names the file.
+        ValueError
+            If fewer than 5 points lie there.
+        """
+        r, energy = self.r, self.energy
+        beyond = np.arange(len(r)) > (int(np.argmin(energy)) if energy[-1] > energy.min() else -1)
+        far = beyond & (r >= np.median(r[beyond]))
+        if np.count_nonzero(far) < LIMIT_POINTS:
+            raise ValueError(
+                f"the limit of the energy needs {LIMIT_POINTS} points in the outer half of the tail, "
+                f"got {np.count_nonzero(far)}: give the energy of two lone atoms as a number"
+            )
+        offset = energy[-1]  # so that digits are not lost beside a large constant
+        fits = []
+        for n in np.linspace(1, 12, 111):
+            rows = np.stack([np.ones(np.count_nonzero(far)), (r[-1] / r[far]) ** n], axis=1)
+            solution = np.linalg.lstsq(rows, energy[far] - offset, rcond=None)[0]
+            fits.append((float(np.sum((rows @ solution - energy[far] + offset) ** 2)), float(solution[0])))
+        return float(offset + min(fits)[1])
+
+    @classmethod
+    def read(
+        cls,
+        path: str | os.PathLike[str],
+        elements: Pair | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        units: tuple[str, str] | None = None,
+        subtract: float | str | None = None,
+    ) -> PairCurve:
+        """Read columns r, energy and, if there is a third, force from a text file.
+
+        Columns are separated by blanks, tabs, commas or semicolons (with tabs and semicolons a decimal comma is
+        read too). Lines that start with ``# % @ !`` are comments. Names of the columns, and their units as in
+        ``E (meV)``, ``r/bohr`` or in a line of units, are heeded; names that are not understood are refused.
+
+        Parameters
+        ----------
+        path : path
+        elements : (str, str), optional
+            As for `PairCurve`.
+        columns : sequence of str, optional
+            What the columns are, from the left: ``"r"``, ``"energy"``, ``"force"``, ``"gradient"`` (dE/dr) or
+            ``"skip"``. Needed for more than three columns, or if the file's names are not understood.
+        units : (str, str), optional
+            Of distance and energy, e.g. ``("bohr", "hartree")``, ``("nm", "kJ/mol")`` (module `units`); forces
+            are energy over distance. Default: as the file says, else Angstrom and eV.
+        subtract : float or "limit", optional
+            Energy that two atoms far apart have in the file, in its unit, to be taken off total energies; or
+            "limit": what the data head for (see `limit`).
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is not such a table, or a third column is not the force that belongs to the energies: of opposite
+            sign (a gradient), or unrelated to their slope (an error estimate). The message names file and line.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"no curve file at {path}")
-        lines = [line.replace(",", " ") for line in path.read_text().splitlines() if line.split("#")[0].strip()]
-        if lines and not _is_number(lines[0].split()[0]):
-            lines = lines[1:]
+        found = read_columns(path, columns, units)
+        r, energy, force = found.values["r"], found.values["energy"], _checked_force(path, found)
         try:
-            table = np.loadtxt(lines, ndmin=2)
-        except ValueError as error:
-            raise ValueError(f"{path} is not a table of numbers: {error}") from None
-        if table.shape[0] == 0 or table.shape[1] not in (2, 3):
-            raise ValueError(f"{path} must have two or three columns (r, energy, force), got shape {table.shape}")
-        try:
-            return cls(table[:, 0], table[:, 1], table[:, 2] if table.shape[1] == 3 else None, elements)
+            if subtract is None:
+                off = 0.0
+            elif subtract == "limit":
+                off = cls(r, energy).limit()
+            elif isinstance(subtract, str) or not np.isfinite(subtract):
+                raise ValueError(f"subtract must be a finite number or 'limit', got {subtract!r}")
+            else:
+                off = float(subtract) * found.energy_unit
+            return cls(r, energy - off, force, elements, subtracted=off)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -213,6 +283,8 @@ def _finite_vector(name: str, values: ArrayLike, length: int | None = None) -> A
     bad = np.flatnonzero(~np.isfinite(array))
     if len(bad):
         raise ValueError(f"{name}[{bad[0]}] is {array[bad[0]]}: remove the {len(bad)} points that are not finite")
+    if len(bad := np.flatnonzero(np.abs(array) > LARGEST)):
+        raise ValueError(f"{name}[{bad[0]}] is {array[bad[0]]:g}: such a value is a mistake, or has other units")
     return array
 
 
@@ -226,12 +298,44 @@ def _sample(r_min: float, r_max: float, n: int, seed: int | None) -> Array:
     return np.sort(np.random.default_rng(seed).uniform(r_min, r_max, n))
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _checked_force(path: Path, found: Columns) -> Array | None:
+    """The force of a file, held against the slope of its energies.
+
+    Between points the energy changes by something between the lower and the upper Riemann sum of the force. That
+    needs no model of the curve, and takes coarse points as well as noisy ones (over long stretches).
+    """
+    name = "gradient" if "gradient" in found.values else "force"
+    column = found.values.get(name)
+    if column is None:
+        return None
+    force = -column if name == "gradient" else column
+    order = np.argsort(found.values["r"], kind="stable")
+    r, energy, sorted_force = found.values["r"][order], found.values["energy"][order], force[order]
+    ends = np.unique(np.linspace(0, len(r) - 1, FORCE_STRETCHES + 1).round().astype(int))
+    change = -np.diff(energy[ends])
+
+    def misfit(force: Array) -> float:
+        """Part of the changes of energy that the force does not account for: 0 fits, 1 is unrelated."""
+        pieces = np.sort(np.stack([force[:-1], force[1:]]), axis=0) * np.diff(r)
+        low, high = np.add.reduceat(pieces, ends[:-1], axis=1)
+        return float(np.maximum(low - change, change - high).clip(0).sum()) / max(float(np.abs(change).sum()), 1e-300)
+
+    right, opposite = misfit(sorted_force), misfit(-sorted_force)
+    if right < FORCE_MISFIT and right < opposite:
+        return force
+    if opposite < FORCE_MISFIT and opposite < right:
+        other = "force" if name == "gradient" else "gradient"
+        looks = "a force -dE/dr" if other == "force" else "a gradient dE/dr"
+        raise ValueError(
+            f"{path}: the column of {name} looks like {looks}: say --columns r,energy,{other} (in Python, columns=)"
+        )
+    if found.named_by == "caller" or not np.any(change):
+        return force
+    raise ValueError(
+        f"{path}: the third column, read as {name}, does not go with the slope of the energies and looks like an "
+        f"error estimate, or has other units: say --columns r,energy,skip, or r,energy,{name} if it is one "
+        "(in Python, columns=)"
+    )
 
 
 def _evaluate(function: Callable[[Any], Any], r: Array) -> Array:

@@ -9,18 +9,21 @@ Energies and stresses per atom give each atom of a pair one half, as ASE's `Lenn
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from copy import copy
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from ase_kan.features import value_and_slope
-from ase_kan.guard import Extrapolation
-from ase_kan.neighbors import Array, Index, NeighborList, half_list, periodic_box
+from ase_kan.guard import Extrapolation, domain_with_tolerance
+from ase_kan.neighbors import Array, Index, NeighborList, check_limits, periodic_box
 from ase_kan.potential import Pair, PairPotential, sorted_pair
 from ase_kan.splines import SplinePotential
 
@@ -72,31 +75,45 @@ def compiled_available() -> bool:
     return _kernel is not None
 
 
-def positions_must_be_finite(atoms: Atoms) -> None:
-    """`ValueError` that names the first atom with NaN or infinite coordinates, or the cell."""
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-        bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
-        where = f"atom {bad[0]} is at {atoms.positions[bad[0]].tolist()}" if len(bad) else "the cell has NaN or inf"
-        raise ValueError(f"positions and cell must be finite: {where}")
+class Structure(NamedTuple):
+    """What an engine takes from atoms: arrays of the kernel's types, whatever those of the user's atoms are."""
+
+    positions: Array
+    numbers: Index
+    cell: Array
+    pbc: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, atoms: Atoms) -> Structure:
+        """Views of the atoms' arrays where these have the right type."""
+        arrays = atoms.arrays
+        return cls(
+            np.ascontiguousarray(arrays["positions"], dtype=np.float64),
+            np.ascontiguousarray(arrays["numbers"], dtype=np.int64),
+            np.ascontiguousarray(atoms.cell.array, dtype=np.float64),
+            np.ascontiguousarray(atoms.pbc, dtype=np.bool_),
+        )
+
+    def copy(self) -> Structure:
+        return Structure(self.positions.copy(), self.numbers.copy(), self.cell.copy(), self.pbc.copy())
+
+    def atoms(self) -> Atoms:
+        return Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
 
 
-def _known_symbols(atoms: Atoms, potential: PairPotential) -> tuple[list[str], Index]:
+def _known_symbols(atomic_numbers: Index, potential: PairPotential) -> tuple[list[str], Index]:
     """The symbols in the atoms, and the number of each atom's; all the same where one function serves all."""
     if not potential.elements:
-        return [""], np.zeros(len(atoms), dtype=np.int64)
-    symbols, numbers = np.unique(np.array(atoms.get_chemical_symbols(), dtype=str), return_inverse=True)
-    unknown = [str(s) for s in symbols if s not in potential.elements]
+        return [""], np.zeros(len(atomic_numbers), dtype=np.int64)
+    present, numbers = np.unique(atomic_numbers, return_inverse=True)
+    names = np.array([chemical_symbols[z] for z in present], dtype=str)
+    order = names.argsort()
+    symbols, numbers = names[order].tolist(), order.argsort()[numbers]
+    unknown = [s for s in symbols if s not in potential.elements]
     if unknown:
         known = ", ".join(potential.elements)
         raise ValueError(f"the potential does not know {', '.join(unknown)}: it was fitted for {known}")
-    return [str(s) for s in symbols], numbers
-
-
-def _atoms(structure: tuple[Array, Index, Array, Any] | None) -> Atoms | None:
-    if structure is None:
-        return None
-    positions, numbers, cell, pbc = structure
-    return Atoms(numbers, positions, cell=cell, pbc=pbc)
+    return symbols, numbers
 
 
 class AutogradEngine:
@@ -107,9 +124,14 @@ class AutogradEngine:
         cutoff = potential.cutoff
         self._neighbors = NeighborList(cutoff, AUTOGRAD_SKIN * cutoff if skin is None else skin)
         self._kinds: list[tuple[Pair | None, slice]] = []
-        self._own_cutoffs: dict[Pair | None, float] = {}
+        self._ranges: dict[Pair | None, tuple[float, float, float]] = {}
         self._shifts = np.empty((3, 0))
-        self._last: tuple[Array, Index, Array, Any] | None = None
+        self._last: Structure | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy starts as if it had seen no atoms.
+        fresh = NeighborList(self._neighbors.cutoff, self._neighbors.skin)
+        return self.__dict__ | {"_neighbors": fresh, "_kinds": [], "_ranges": {}, "_last": None}
 
     @property
     def skin(self) -> float:
@@ -122,17 +144,18 @@ class AutogradEngine:
     def changes(self, atoms: Atoms) -> list[str]:
         if self._last is None:
             return list(CHANGES)
-        now = (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
+        now = Structure.of(atoms)
         return [w for w, a, b in zip(CHANGES, now, self._last, strict=True) if not np.array_equal(a, b)]
 
     def last(self) -> Atoms | None:
-        return _atoms(self._last)
+        return None if self._last is None else self._last.atoms()
 
     def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
         self._last = None
-        positions_must_be_finite(atoms)
-        self._update_pairs(atoms)
-        i, j, vectors, energy, slope_over_r, found = self._pair_terms(atoms.positions)
+        structure = Structure.of(atoms)
+        check_limits(structure.positions, structure.cell)
+        self._update_pairs(structure)
+        i, j, vectors, energy, slope_over_r, found = self._pair_terms(structure.positions)
         n = len(atoms)
         pair_force = slope_over_r * vectors
         forces = np.empty((n, 3))
@@ -146,20 +169,26 @@ class AutogradEngine:
             for v, (x, y) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
                 part = -pair_force[x] * vectors[y] / 2
                 virials[:, v] = np.bincount(i, part, n) + np.bincount(j, part, n)
-        self._last = atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy(), atoms.pbc.copy()
+        total = float(energy.sum())
+        if not (np.isfinite(total) and np.isfinite(forces).all()):
+            raise ValueError(f"energy or forces overflow: the shortest distance is {found.shortest:.1e} A")
+        self._last = structure.copy()
         virial = full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        return Evaluation(float(energy.sum()), forces, virial, found, energies, virials)
+        return Evaluation(total, forces, virial, found, energies, virials)
 
-    def _update_pairs(self, atoms: Atoms) -> None:
+    def _update_pairs(self, structure: Structure) -> None:
         """Bring the neighbor list up to date, sorted by the kind of pair."""
-        neighbors = self._neighbors
-        if not neighbors.update(atoms.positions, atoms.cell.array, atoms.pbc, atoms.numbers):
-            return
         try:
-            species, numbers = _known_symbols(atoms, self.potential)
-        except ValueError:
-            neighbors.forget()
+            self._sort_pairs(structure)
+        except BaseException:
+            self._neighbors.forget()  # half sorted
             raise
+
+    def _sort_pairs(self, structure: Structure) -> None:
+        neighbors = self._neighbors
+        if not neighbors.update(structure.positions, structure.cell, structure.pbc, structure.numbers):
+            return
+        species, numbers = _known_symbols(structure.numbers, self.potential)
         self._shifts = neighbors.shifts.T.copy()
         if species == [""]:
             self._kinds = [(None, slice(0, len(neighbors.i)))]
@@ -196,17 +225,21 @@ class AutogradEngine:
             part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
             if part.stop > part.start:
                 energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), r[part])
-                low, high = self.potential.domain(pair)
-                below[part] = r[part] < low
+                if pair not in self._ranges:
+                    own_cutoff = self.potential.breakpoints(pair)[-1]
+                    self._ranges[pair] = *domain_with_tolerance(self.potential.domain(pair)), own_cutoff
+                low, high, own_cutoff = self._ranges[pair]
                 # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
-                if pair not in self._own_cutoffs:
-                    self._own_cutoffs[pair] = self.potential.breakpoints(pair)[-1]
-                within = r[part] < self._own_cutoffs[pair]
+                within = r[part] < own_cutoff
+                below[part] = (r[part] < low) & within
                 above[part] = (r[part] > high) & within
                 shortest = min(shortest, float(r[part].min(where=within, initial=np.inf)))
-        if not np.isfinite(energy).all():
-            n = r.argmin()
-            raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy overflows")
+        with np.errstate(over="ignore", invalid="ignore"):
+            slope /= r
+        finite = np.isfinite(energy) & np.isfinite(slope)
+        if not finite.all():
+            n = np.where(finite, np.inf, r).argmin()
+            raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy or force overflows")
         outside = below | above
         found = Extrapolation(
             int(below.sum()),
@@ -214,7 +247,7 @@ class AutogradEngine:
             shortest,
             partial(np.concatenate, (i[outside], j[outside])),
         )
-        return i, j, vectors, energy, slope / r, found
+        return i, j, vectors, energy, slope, found
 
 
 class CompiledEngine:
@@ -234,7 +267,7 @@ class CompiledEngine:
 
     def __getstate__(self) -> dict[str, Any]:
         # Lists and tables are made again: a copy starts as if it had seen no atoms.
-        return self.__dict__ | {"_kernel": None, "_symbols": []}
+        return self.__dict__ | {"_kernel": None, "_symbols": [], "_reference": copy(self._reference)}
 
     @property
     def builds(self) -> int:
@@ -244,56 +277,57 @@ class CompiledEngine:
         if self._kernel is None:
             return list(CHANGES)
         arrays = atoms.arrays
-        bits = self._kernel.changes(arrays["positions"], arrays["numbers"], atoms.cell.array, atoms.pbc)
+        try:
+            bits = self._kernel.changes(arrays["positions"], arrays["numbers"], atoms.cell.array, atoms.pbc)
+        except TypeError:  # of other types, or not contiguous
+            bits = self._kernel.changes(*Structure.of(atoms))
         if bits < 2:
             return ["positions"] if bits else []
         return [name for n, name in enumerate(CHANGES) if bits >> n & 1]
 
     def last(self) -> Atoms | None:
-        return _atoms(self._kernel.last() if self._kernel else None)
+        last = self._kernel.last() if self._kernel else None
+        return None if last is None else Structure(*last).atoms()
 
     def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
-        find: Callable[[], Index]
         kernel = self._kernel
         if kernel is None or (changes and changes != ["positions"]):
-            kernel = self._take_structure(atoms)
-        energy, forces, virial, below, above, shortest, inner, energies, virials = kernel.compute(
-            atoms.positions, per_atom
-        )
-        if forces is None or inner:
-            # Not finite, or closer than the tables go: the reference knows what to say, or the value.
-            if forces is None:
-                kernel.forget()
+            kernel = self._take_structure(Structure.of(atoms))
+        positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
+        energy, forces, virial, below, above, shortest, inner, energies, virials = kernel.compute(positions, per_atom)
+        if inner or not math.isfinite(energy):
+            # Closer than the tables go: the reference has the value, or knows what to say.
             try:
-                return self._reference.evaluate(atoms, per_atom, changes)
-            except ValueError:
+                return self._reference.evaluate(atoms, per_atom, list(CHANGES))
+            except BaseException:
                 kernel.forget()
                 raise
         find = _nobody
         if below or above:
-            structure = atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy(), atoms.pbc.copy()
-            find = partial(_outside, *structure, self.potential)
+            find = partial(_outside, Structure.of(atoms).copy(), self.potential)
         return Evaluation(energy, forces, virial, Extrapolation(below, above, shortest, find), energies, virials)
 
-    def _take_structure(self, atoms: Atoms) -> _kernel.Kernel:
-        positions_must_be_finite(atoms)
-        symbols, element = _known_symbols(atoms, self.potential)
-        box = periodic_box(atoms.cell.array, atoms.pbc)[1]
-        if len(symbols) > 255:
-            raise ValueError(f"the compiled engine takes at most 255 elements, got {len(symbols)}")
+    def atoms_outside(self) -> Index:
+        """Both atoms of every pair outside the data in the last evaluation."""
+        return np.concatenate(self._kernel.outside()[:2]) if self._kernel else _nobody()
+
+    def _take_structure(self, structure: Structure) -> _kernel.Kernel:
+        check_limits(structure.positions, structure.cell)
+        symbols, element = _known_symbols(structure.numbers, self.potential)
+        box = periodic_box(structure.cell, structure.pbc)
         if self._kernel is None or symbols != self._symbols:
+            kernel = self._new_kernel(symbols)
             if self._kernel is not None:
                 self._builds += self._kernel.builds
-            self._kernel = self._new_kernel(symbols)
-            self._symbols = symbols
+            self._kernel, self._symbols = kernel, symbols
         self._kernel.set_structure(
-            atoms.numbers,
-            atoms.cell.array,
-            atoms.pbc,
+            structure.numbers,
+            structure.cell,
+            structure.pbc,
             element.astype(np.uint8),
             box,
             np.linalg.inv(box),
-            choose_threads(self.threads, len(atoms)),
+            choose_threads(self.threads, len(element)),
         )
         return self._kernel
 
@@ -313,7 +347,9 @@ class CompiledEngine:
                 kernel.add_table(reach, 0.0, reach, 2 * reach**2, 0.0, [], [], np.zeros((1, 8)))
                 continue
             s = self.potential.spline(pair)
-            kernel.add_table(s.cutoff, *s.domain, s.start, s.slope, list(s.at), list(s.change), s.rows)
+            kernel.add_table(
+                s.cutoff, *domain_with_tolerance(s.domain), s.start, s.slope, list(s.at), list(s.change), s.rows
+            )
         return kernel
 
 
@@ -329,17 +365,8 @@ def _nobody() -> Index:
     return np.empty(0, dtype=np.int64)
 
 
-def _outside(positions: Array, numbers: Index, cell: Array, pbc: Any, potential: PairPotential) -> Index:
-    """Both atoms of every pair outside the data; looked for only when someone asks."""
-    atoms = Atoms(numbers, positions, cell=cell, pbc=pbc)
-    i, j, shifts = half_list(positions, cell, pbc, potential.cutoff)
-    r = np.linalg.norm(positions[j] - positions[i] + shifts, axis=1)
-    symbols, element = _known_symbols(atoms, potential)
-    outside = np.zeros(len(r), dtype=bool)
-    for a, first in enumerate(symbols):
-        for b, second in enumerate(symbols):
-            pair = (first, second) if first else None
-            low, high = potential.domain(pair)
-            mine = (element[i] == a) & (element[j] == b)
-            outside |= mine & ((r < low) | ((r > high) & (r < potential.breakpoints(pair)[-1])))
-    return np.concatenate([i[outside], j[outside]])
+def _outside(structure: Structure, potential: SplinePotential) -> Index:
+    """Both atoms of every pair outside the data; looked for only when someone asks, by an engine of its own."""
+    engine = CompiledEngine(potential, 0.0, None)
+    engine.evaluate(structure.atoms(), False, list(CHANGES))
+    return engine.atoms_outside()

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ase_kan import __version__, pykan
-from ase_kan.continuations import ends_at_zero
+from ase_kan.continuations import SLOWEST, STRETCH, ends_at_zero
 from ase_kan.data import Array, PairCurve
 from ase_kan.features import FEATURES, get_feature, value_and_slope
 from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
-from ase_kan.linear import BEYOND, Reduction, choose_grid, count_values, fit_linear
+from ase_kan.linear import BEYOND, FOLDS, Reduction, choose_grid, count_values, fit_linear
 from ase_kan.network import check_architecture
 from ase_kan.pair import Affine, Ends, PairFunction
 from ase_kan.potential import KANPotential
-from ase_kan.result import FitResult, training_bar
+from ase_kan.result import FitResult, Report, training_bar
+
+Mask = NDArray[np.bool_]
 
 #: Fresh points that a curve with a source is tested on; evenly spaced, so that the ends count.
 HOLDOUT_POINTS = 1000
 #: Part of the points set aside where there is no source of fresh ones.
 HOLDOUT_FRACTION = 0.1
 PYKAN_STEPS = 20
-#: Fewest points of which some can be held out.
+#: Fewest points of which some can be held out, and fewest that a cutoff must leave as they were fitted.
 MIN_POINTS = 5
+DEFAULT_FEATURE = "1/r"
+#: A tail is spoken of if the energy there exceeds this part of the data's median deviation, and 3 times the error.
+NOTABLE = 1e-2
 
 
 def fit_curve(
@@ -62,7 +69,8 @@ def fit_curve(
         for deeper networks it is 5. With pykan 3 and 3.
     feature : str, optional
         What the network sees of r: ``"r"``, ``"1/r"`` (the default), ``"log r"``, ``"r^-3"``, ``"r^-6"``, or
-        ``"auto"``: all are tried and the smallest hold-out energy error wins. With pykan the default is ``"r"``.
+        ``"auto"``: all are tried by five-fold cross-validation (so it takes 25 fits more), and 1/r is taken unless
+        another is better by more than one standard error. With pykan the default is ``"r"``.
     optimizer : str
         ``"least-squares"``: linear for (1, 1), Levenberg-Marquardt on energies and slopes for deeper networks
         (modules `linear` and `levenberg`). ``"pykan"``: pykan's own LBFGS on the energies alone, unreduced: the
@@ -96,12 +104,14 @@ def fit_curve(
     Raises
     ------
     ValueError
-        If an argument makes no sense, or the curve has fewer data than the network has parameters.
+        If an argument makes no sense, the curve has fewer data than the network has parameters, or a cutoff leaves
+        fewer than 5 points as they are.
 
     Warns
     -----
     UserWarning
-        If the fitted energy is not repulsive at the shortest distance of the data (see `continuations.match_core`).
+        If the fitted energy is not repulsive at the shortest distance of the data (see `continuations.match_core`),
+        or does not head for zero at the longest one, as total energies do not.
 
     Notes
     -----
@@ -112,14 +122,15 @@ def fit_curve(
     ends = Ends(cutoff, onset, smooth, core, tail)
     ends.rule(float(curve.r[-1]))  # refuses impossible ones before the work
     plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps)
+    _check_cutoff(curve, ends)
     if feature != "auto":
         return _fit(curve, plan, ends, progress)
-    trials = {name: _fit(curve, replace(plan, feature=name), ends, progress) for name in FEATURES}
-    best = min(trials, key=lambda name: trials[name].energy_rmse)
-    errors = {name: trial.energy_rmse for name, trial in trials.items()}
-    trials[best].potential.info["feature_trials"] = errors
+    best, errors = _choose_feature(curve, plan, progress)
+    result = _fit(curve, replace(plan, feature=best), ends, progress)
+    result.potential.info["feature_trials"] = errors
     tried = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
-    return replace(trials[best], report=f"feature {best} has the smallest hold-out error of: {tried}")
+    chosen = f"feature {best}, of the cross-validated energy RMSE (eV): {tried}"
+    return replace(result, report="\n".join(filter(None, [result.report, chosen])))
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,7 @@ class _Plan:
             raise ValueError("a single edge is solved for directly and takes no steps: leave steps out")
         check_architecture(width, grid=grid, k=k, steps=steps)
         if feature is None:
-            feature = "r" if by_pykan else "1/r"
+            feature = "r" if by_pykan else DEFAULT_FEATURE
         if feature != "auto":
             get_feature(feature)
         return cls(optimizer, width, grid, k, feature, seed, steps)
@@ -175,8 +186,59 @@ def _count_parameters(plan: _Plan, grid: int) -> int:
     return edges * (grid + plan.k + (0 if plan.linear else 1))
 
 
-def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult:
-    train, holdout = _split(curve, plan.seed)
+def _check_cutoff(curve: PairCurve, ends: Ends) -> None:
+    rule = ends.rule(float(curve.r[-1]))
+    end = rule.radius if rule.onset is None else rule.onset
+    left = int(np.count_nonzero(curve.r < end))
+    if left < min(MIN_POINTS, len(curve)):
+        onset = "" if rule.onset is None else f" with switching from {rule.onset:g} A on"
+        raise ValueError(
+            f"cutoff {rule.radius:g} A{onset} leaves {left} of {len(curve)} points of data (from {curve.r[0]:g} to "
+            f"{curve.r[-1]:g} A) as they are: at least {MIN_POINTS} are needed, give a larger cutoff"
+        )
+
+
+def _choose_feature(curve: PairCurve, plan: _Plan, progress: bool) -> tuple[str, dict[str, float]]:
+    """The feature, and the energy RMSE (eV) of each, a mean over folds.
+
+    The one-standard-error rule (L. Breiman et al., Classification and Regression Trees, 1984) with the default feature
+    for the simplest model: another must beat it by more than the spread of their difference over the folds.
+    """
+    fold = np.arange(len(curve)) % FOLDS
+    fold[[0, -1]] = -1  # the two ends stay in every training set: they are the domain
+    numbers = np.unique(fold[fold >= 0])
+    if len(numbers) < 2:
+        raise ValueError(f"{len(curve)} points are too few to choose a feature with: give at least {MIN_POINTS}")
+    errors: dict[str, list[float]] = {name: [] for name in FEATURES}
+    with training_bar(progress, len(FEATURES) * len(numbers)) as report:
+        for name in FEATURES:
+            for number in numbers:
+                held = _part(curve, fold == number)
+                trained = _train(_part(curve, fold != number), held, replace(plan, feature=name))
+                if trained.interrupted:
+                    raise KeyboardInterrupt
+                predicted = value_and_slope(trained.function.bare, held.r)[0]
+                errors[name].append(_rms(predicted - held.energy))
+                if report:
+                    report(sum(map(len, errors.values())), errors[name][-1])
+    means = {name: float(np.mean(values)) for name, values in errors.items()}
+    best = min(means, key=lambda name: means[name])
+    gain = np.array(errors[DEFAULT_FEATURE]) - np.array(errors[best])
+    clear = gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
+    return (best if clear else DEFAULT_FEATURE), means
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A bare KAN, and how it came about."""
+
+    function: PairFunction
+    plan: _Plan
+    history: dict[str, Array]
+    interrupted: bool
+
+
+def _train(train: PairCurve, holdout: PairCurve, plan: _Plan, report: Report | None = None) -> _Trained:
     grid, beyond = plan.grid, 0
     if grid is None:
         beyond = BEYOND
@@ -191,50 +253,83 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
         )
     x, e = Affine(), Affine()
     interrupted = False
+    history: dict[str, Array] = {}
+    if plan.optimizer == "pykan":
+        model = pykan.new_model(plan.width, grid, plan.k, plan.seed)
+        of_r = get_feature(plan.feature).of_r
+        columns = [tuple(torch.from_numpy(a)[:, None] for a in (c.r, c.energy)) for c in (train, holdout)]
+        points, test = ((of_r(r), energy) for r, energy in columns)
+        history = pykan.train(model, points, test, plan.steps, report)
+        network = pykan.from_pykan(model)
+    else:
+        if plan.linear:
+            reduction = Reduction.of(train, plan.feature)
+            network = fit_linear(train, reduction, grid, plan.k, beyond)[0]
+        else:
+            reduction, targets = taught(train, plan.feature)
+            e = reduction.e
+            # The bar shows eV: the reduced error times the unit of energy.
+            scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
+            network, loss, interrupted = fit_deep(plan.width, grid, plan.k, targets, plan.seed, plan.steps, scaled)
+            history = {"train": loss * e.scale}
+        x, e = reduction.x, reduction.e
+    domain = (float(train.r[0]), float(train.r[-1]))
+    function = PairFunction(network, domain, Ends().rule(domain[1]), plan.feature, x, e)
+    return _Trained(function, plan, history, interrupted)
+
+
+def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult:
+    train, holdout = _split(curve, plan.seed)
     steps = plan.steps * (1 if plan.optimizer == "pykan" else STARTS)
     with training_bar(progress and not plan.linear, steps) as report:
-        if plan.optimizer == "pykan":
-            model = pykan.new_model(plan.width, grid, plan.k, plan.seed)
-            of_r = get_feature(plan.feature).of_r
-            columns = [tuple(torch.from_numpy(a)[:, None] for a in (c.r, c.energy)) for c in (train, holdout)]
-            points, test = ((of_r(r), energy) for r, energy in columns)
-            history = pykan.train(model, points, test, plan.steps, report)
-            network = pykan.from_pykan(model)
-        else:
-            if plan.linear:
-                reduction = Reduction.of(train, plan.feature)
-                network = fit_linear(train, reduction, grid, plan.k, beyond)[0]
-                history = {}
-            else:
-                reduction, targets = taught(train, plan.feature)
-                e = reduction.e
-                # The bar shows eV: the reduced error times the unit of energy.
-                scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
-                network, loss, interrupted = fit_deep(plan.width, grid, plan.k, targets, plan.seed, plan.steps, scaled)
-                history = {"train": loss * e.scale}
-            x, e = reduction.x, reduction.e
-    domain = (float(train.r[0]), float(train.r[-1]))
-    function = PairFunction(network, domain, ends.rule(domain[1]), plan.feature, x, e)
-    error = _errors(function, train)[0]
-    last_slope = float(value_and_slope(function.bare, train.r[-1:])[1][0])
+        trained = _train(train, holdout, plan, report)
+    error = _errors(trained.function.bare, train)[0]
+    last_slope = float(value_and_slope(trained.function.bare, train.r[-1:])[1][0])
     over = ends_at_zero(train.r, train.energy, last_slope, error)
-    function = ends.attach(function, curve.elements, error if over else None)
+    function = ends.attach(trained.function, curve.elements, error if over else None)
+    bare = (*_errors(function.bare, holdout), *_errors(function.bare, train))
+    _check_tail(function, train, bare[2])
     errors = (*_errors(function, holdout), *_errors(function, train))
-    history.setdefault("train", np.array([errors[2]]))
-    history.setdefault("holdout", np.array([errors[0]]))
+    history = trained.history
+    history.setdefault("train", np.array([bare[2]]))
+    history.setdefault("holdout", np.array([bare[0]]))
     info = {
         "ase_kan": __version__,
-        **asdict(plan),
+        **asdict(trained.plan),
         "width": list(plan.width),
         "points": len(train),
         "energy_rmse": errors[0],
         "force_rmse": None if np.isnan(errors[1]) else errors[1],
     }
-    return FitResult(
-        KANPotential({curve.elements: function}, info=info),
-        history,
-        *errors,
-        report="interrupted: the best network so far" if interrupted else "",
+    if curve.subtracted:
+        info["subtracted"] = curve.subtracted
+    told = ["interrupted: the best network so far"] if trained.interrupted else []
+    if function.cutoff.onset is None or function.cutoff.onset < train.r[-1]:
+        told.append(
+            f"these errors are with the cutoff at {function.cutoff.radius:g} A, which changes energies within the data "
+            f"(to {train.r[-1]:g} A); the fit alone: energy RMSE {bare[2]:.2e} eV, hold-out {bare[0]:.2e} eV"
+        )
+    potential = KANPotential({curve.elements: function}, info=info)
+    return FitResult(potential, history, *errors, report="\n".join(told))
+
+
+def _check_tail(function: PairFunction, curve: PairCurve, error: float) -> None:
+    """Warn of a tail that was made up because the energy does not head for zero."""
+    # Over a stretch, since noise makes the slope at the end itself anything.
+    low, end = function.domain
+    ends = np.array([max(low, end * (1 - STRETCH)), end])
+    before, energy = value_and_slope(function.bare, ends)[0]
+    slope = (energy - before) / (ends[1] - ends[0])
+    spread = float(np.median(np.abs(curve.energy - np.median(curve.energy))))
+    heads_for_zero = before / energy >= (ends[1] / ends[0]) ** SLOWEST if energy else True
+    if function.tail is None or heads_for_zero or abs(energy) <= max(3 * error, NOTABLE * spread):
+        return
+    warnings.warn(
+        f"the energy does not head for zero at the longest distance of the data, {end:g} A (energy {energy:.6g} eV, "
+        f"slope {slope:.3g} eV/A), so the tail beyond is made up: take off what far atoms have (--subtract, in Python "
+        "PairCurve.read(..., subtract=): a number, or limit), give data to longer distances, or end at a cutoff within "
+        "the data",
+        stacklevel=5,
     )
 
 
@@ -251,16 +346,17 @@ def _split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
     held = np.zeros(len(r), dtype=bool)
     held[np.random.default_rng(seed).choice(np.arange(1, len(r) - 1), min(n, len(r) - 2), replace=False)] = True
 
-    def part(mask: Any) -> PairCurve:
-        return PairCurve(
-            r[mask], curve.energy[mask], None if curve.force is None else curve.force[mask], curve.elements
-        )
-
-    return part(~held), part(held)
+    return _part(curve, ~held), _part(curve, held)
 
 
-def _errors(function: PairFunction, curve: PairCurve) -> tuple[float, float]:
-    energy, slope = value_and_slope(function.bare, curve.r)
+def _part(curve: PairCurve, mask: Mask) -> PairCurve:
+    """Some points of a curve."""
+    force = None if curve.force is None else curve.force[mask]
+    return PairCurve(curve.r[mask], curve.energy[mask], force, curve.elements)
+
+
+def _errors(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[float, float]:
+    energy, slope = value_and_slope(function, curve.r)
     force = curve.force
     if force is None and curve.source is not None:
         force = curve.source(curve.r)[1]

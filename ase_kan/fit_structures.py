@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from ase_kan import __version__
 from ase_kan.checkpoint import Checkpoint
@@ -23,9 +25,8 @@ from ase_kan.features import get_feature, value_and_slope
 from ase_kan.least_squares import LeastSquares
 from ase_kan.levenberg import EVALUATIONS, Targets, fit_deep
 from ase_kan.linear import FORCE_WEIGHT
-from ase_kan.neighbors import half_list
 from ase_kan.network import check_architecture
-from ase_kan.normal import PROPERTIES, Accumulator, Pair, RadialMesh
+from ase_kan.normal import PROPERTIES, Accumulator, Pair, RadialMesh, energy_baseline, pairs_within
 from ase_kan.pair import Affine, Ends, PairFunction
 from ase_kan.potential import KANPotential
 from ase_kan.result import FitResult, training_bar
@@ -38,6 +39,11 @@ START_FRACTION = 0.8
 #: Where switching starts, as a part of the cutoff. The data themselves say how a pair energy goes to zero: a narrow
 #: switch lets the fit follow them (mixture of docs/accuracy.md: force error 2e-5 eV/A; 5e-5 with 0.9).
 STRUCTURES_ONSET = 0.97
+#: What to check where a fit explains nothing: one wrong property spoils the others.
+LABELS = (
+    "units and signs of all labels: total energies in eV, forces in eV/A (minus the gradient), stresses in eV/A^3 "
+    "(positive when the cell wants to shrink), virials in eV (-stress * volume)"
+)
 #: Time between two reports of progress, s.
 REPORT_INTERVAL = 2.0
 
@@ -77,8 +83,9 @@ def fit_structures(
     width, grid, k, feature, seed, steps
         As for curves, per pair; the grid spans the distances in the data, from the smallest to the cutoff.
     validation : float
-        Part of the structures held out, 0 to 0.5, chosen by `seed` and their number. They also choose the
-        strength of the smoothing.
+        Part of the structures held out, 0 to 0.5, chosen by `seed` and their number; one that brings the closest
+        pair of its kind so far is trained on instead, so that the domain covers all the data. The held-out structures
+        also choose the strength of the smoothing.
     weights : (float, float, float)
         Of the mean squared errors of energy per atom (eV), force components (eV/Angstrom), virial per atom (eV).
     reference_energies : mapping of str to float, optional
@@ -103,23 +110,44 @@ def fit_structures(
     Raises
     ------
     ValueError
-        For bad data (file and number of the structure are named), elements that `elements` lacks, a checkpoint of
-        other settings, or fewer data than parameters.
+        For bad data (file and number of the structure are named), a key of a label that no structure has, elements
+        that `elements` lacks, a cutoff that reaches no pair or more than the memory holds, a checkpoint of other
+        settings, or fewer data than parameters.
+
+    Warns
+    -----
+    UserWarning
+        If the fit explains a property worse than its mean (energies: than lone atoms) does, or if names in the
+        structures look like labels that were not read.
     """
     if not 0 <= validation <= 0.5:
         raise ValueError(f"validation must be a part of the structures from 0 to 0.5, got {validation}")
     if resume and checkpoint is None:
         raise ValueError("resume needs the checkpoint file to go on from")
+    if unknown := [symbol for symbol in elements or () if symbol not in atomic_numbers]:
+        raise ValueError(f"unknown chemical symbol {unknown[0]!r} in elements")
+    if len(weights) != 3 or not all(0 <= weight < np.inf for weight in weights) or not any(weights):
+        raise ValueError(f"weights are those of energy, forces and virial, not negative, got {weights}")
+    for symbol, energy in (reference_energies or {}).items():
+        if symbol not in atomic_numbers or not np.isfinite(energy):
+            raise ValueError(f"reference_energies must map chemical symbols to eV, got {symbol!r}: {energy}")
     get_feature(feature)
     ends = Ends(core=core, tail=None)  # the data reach to the cutoff
     check_architecture(width, grid=grid, k=k, steps=steps)
     stream = iter(structures)
     first = list(islice(stream, PEEK))
     if not first:
-        raise ValueError("there are no structures to fit to")
+        raise ValueError(f"there are no structures to fit to in {structures.name}")
+    if len(first) == PEEK:  # more may come
+        known = {name for name in PROPERTIES if any(getattr(sample, name) is not None for sample in first)}
+        for name, key, alike in structures.unread(first, known):
+            if key is not None:
+                message = f"none of the first {PEEK} structures has the {name} named {key!r}"
+                warnings.warn(f"{message}; they have {alike or 'nothing like it'}", stacklevel=3)
     meshes = _meshes(first, cutoff, onset, elements, start)
     symbols = sorted({s for pair in meshes for s in pair})
-    train, held = Accumulator(symbols, meshes), Accumulator(symbols, meshes)
+    baseline = energy_baseline(first, dict(reference_energies or {}))
+    train, held = Accumulator(symbols, meshes, baseline), Accumulator(symbols, meshes, baseline)
     state = Checkpoint(checkpoint, train, held, {"seed": seed, "validation": validation})
     if resume:
         state.load()
@@ -139,6 +167,10 @@ def fit_structures(
     counts = state.counts
     if counts["used"] == 0:
         raise ValueError(f"no structure could be used: {_tell(counts)}")
+    for message in _check_labels(structures, first, state):
+        warnings.warn(message, stacklevel=3)
+    if not problem.seen:
+        raise ValueError(f"no two atoms of the structures are within the cutoff, {train.reach:g} A")
     functions, energies, penalty = problem.solve(grid, k, feature)
     if len(width) > 2:
         functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
@@ -146,7 +178,17 @@ def fit_structures(
         pair: replace(ends, cutoff=f.cutoff.radius, onset=f.cutoff.onset).attach(f, pair)
         for pair, f in functions.items()
     }
-    return _result(problem, functions, energies, penalty, counts, interrupted)
+    result = _result(problem, functions, energies, penalty, counts, interrupted)
+    weight_of = dict(zip(PROPERTIES, weights, strict=True))
+    for name, errors in result.potential.info["errors"].items():
+        share = errors["explained"]
+        if weight_of[name] and share is not None and share < 0:
+            warnings.warn(
+                f"the fit explains the {name} of the structures by {share:.2%}, worse than "
+                f"{'lone atoms' if name == 'energy' else 'their mean'} would: check {LABELS}",
+                stacklevel=3,
+            )
+    return result
 
 
 def _meshes(
@@ -158,9 +200,13 @@ def _meshes(
 ) -> dict[Pair, RadialMesh]:
     seen = sorted({symbol for sample in first for symbol in sample.atoms.symbols})
     symbols = seen if elements is None else sorted(set(elements))
+    if unknown := [symbol for symbol in symbols if symbol not in atomic_numbers]:
+        raise ValueError(f"elements must be chemical symbols, got {', '.join(map(repr, unknown))}")
     pairs = Accumulator.pairs_of(symbols)
     if isinstance(cutoff, Mapping):
         given = {tuple(sorted(pair)): float(value) for pair, value in cutoff.items()}
+        if len(given) < len(cutoff):
+            raise ValueError(f"the cutoff names a pair twice: {sorted(cutoff)}")
         missing = ["-".join(pair) for pair in pairs if pair not in given]
         if missing:
             raise ValueError(f"give a cutoff for every pair; missing: {', '.join(missing)}")
@@ -170,6 +216,9 @@ def _meshes(
     fraction = STRUCTURES_ONSET if onset is None else onset
     if not 0 < fraction < 1:
         raise ValueError(f"for structures, onset is a part of each cutoff between 0 and 1, got {onset}")
+    for pair, radius in radii.items():
+        if not 0 < radius < np.inf:
+            raise ValueError(f"the cutoff of {'-'.join(pair)} must be a positive distance in Angstrom, got {radius:g}")
     shortest = _shortest(first, max(radii.values()))
     overall = min(shortest.values(), default=np.inf)
     meshes = {}
@@ -185,16 +234,29 @@ def _meshes(
 def _shortest(first: list[Sample], reach: float) -> dict[Pair, float]:
     found: dict[Pair, float] = {}
     for sample in first:
-        atoms = sample.atoms
-        i, j, shifts = half_list(atoms.positions, atoms.cell.array, atoms.pbc, reach)
-        r = np.linalg.norm(atoms.positions[j] - atoms.positions[i] + shifts, axis=1)
-        names = np.array(atoms.get_chemical_symbols())
-        species, kinds = np.unique(names, return_inverse=True)
+        i, j, _, r = pairs_within(sample, reach)
+        if len(r) and r.min() == 0:
+            raise ValueError(f"{sample.origin}: atoms {i[r.argmin()]} and {j[r.argmin()]} are at the same place")
+        species, kinds = np.unique(np.array(sample.atoms.get_chemical_symbols()), return_inverse=True)
         low, high = np.minimum(kinds[i], kinds[j]), np.maximum(kinds[i], kinds[j])
-        for a, b in {*zip(low.tolist(), high.tolist(), strict=True)}:
+        for a, b in set(zip(low.tolist(), high.tolist(), strict=True)):
             pair = (str(species[a]), str(species[b]))
             found[pair] = min(found.get(pair, np.inf), float(r[(low == a) & (high == b)].min()))
     return found
+
+
+def _check_labels(structures: Structures, first: list[Sample], state: Checkpoint) -> list[str]:
+    """Warnings about names that look like labels but were not read; `ValueError` for a key that no structure has."""
+    known = {name for name in PROPERTIES for a in (state.train, state.held) if a.equations[name].count}
+    if any("ignored" in name for name in state.counts):  # stresses without a cell
+        known.add("virial")
+    messages = []
+    for name, key, alike in structures.unread(first, known):
+        if key is not None:
+            raise ValueError(f"no structure has the {name} named {key!r}; they have {alike or 'nothing like it'}")
+        if alike:
+            messages.append(f"nothing was read as {name}, but the structures have {alike}: name it with a key")
+    return messages
 
 
 def _accumulate(
@@ -271,7 +333,7 @@ def _result(
         if parts[0].count == 0:
             continue
         rmse = [float(np.sqrt(part.mean_square(z))) if part.count else None for part in parts]
-        explained = parts[0].explained(z)
+        explained = parts[0].explained(z, len(energies) if name == "energy" else 0)
         share = explained if np.isfinite(explained) else None
         errors[name] = {"train": rmse[0], "held_out": rmse[1], "explained": share}
         shown = [f"{value:11.3e}" if value is not None else f"{'-':>11s}" for value in rmse]
@@ -317,6 +379,7 @@ def _result(
         error_of("energy", "train"),
         error_of("forces", "train"),
         "\n".join(lines),
+        energy_unit="eV/atom",
     )
 
 

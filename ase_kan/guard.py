@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,12 @@ from ase_kan.neighbors import Index
 MODES = ("warn", "raise", "ignore")
 #: Atoms named in a message.
 NAMED = 8
+#: An episode of extrapolation is over after so many calculations in a row within the data.
+QUIET = 100
+#: A distance is outside the data if it is so, relative to their end: the data's own distances, computed again, are not.
+TOLERANCE = 1e-9
+#: Packages whose lines a warning does not point at.
+NOT_THE_USERS = ("ase_kan", "ase")
 
 
 class ExtrapolationWarning(UserWarning):
@@ -62,22 +69,51 @@ class Extrapolation:
 
 
 class Guard:
-    """Warns once per episode of extrapolating calculations, or raises, or does nothing."""
+    """Warns once per episode of extrapolating calculations, or raises, or does nothing.
+
+    An episode ends after `QUIET` calculations in a row within the data, or with other atoms. In one that began with
+    pairs too far apart, the first pair that is too close is told of as well, and the other way round.
+    """
 
     def __init__(self, mode: str) -> None:
         if mode not in MODES:
             raise ValueError(f"on_extrapolation must be one of {', '.join(MODES)}, got {mode!r}")
         self.mode = mode
         self.last: Extrapolation | None = None
-        self._warned = False
+        self._told_below = self._told_above = False
+        self._quiet = 0
+
+    def new_atoms(self) -> None:
+        """Other atoms: the next warning is due."""
+        self._told_below = self._told_above = False
 
     def check(self, found: Extrapolation) -> None:
         """Take note of a calculation."""
         self.last = found
         if not found.pairs:
-            self._warned = False
-        elif self.mode == "raise":
+            self._quiet += 1
+            if self._quiet == QUIET:
+                self.new_atoms()
+            return
+        self._quiet = 0
+        if self.mode == "raise":
             raise ExtrapolationError(str(found))
-        elif self.mode == "warn" and not self._warned:
-            self._warned = True
-            warnings.warn(str(found), ExtrapolationWarning, stacklevel=3)
+        news = (found.below and not self._told_below) or (found.above and not self._told_above)
+        self._told_below |= found.below > 0
+        self._told_above |= found.above > 0
+        if self.mode == "warn" and news:
+            warn_user(str(found), ExtrapolationWarning)
+
+
+def domain_with_tolerance(domain: tuple[float, float]) -> tuple[float, float]:
+    """The distances that count as covered by data."""
+    low, high = domain
+    return low * (1 - TOLERANCE), high * (1 + TOLERANCE)
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user that led here: the innermost one outside this package and ASE."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_USERS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -64,7 +64,7 @@ class LeastSquares:
         columns = np.zeros((self.train.size, needed))
         for index, symbol in enumerate(elements):
             if symbol in self.given:
-                fixed[index] = self.given[symbol]
+                fixed[index] = self.given[symbol] - self.train.baseline.get(symbol, 0.0)
             else:
                 columns[index, free.index(symbol)] = 1.0
         shapes = {}
@@ -103,13 +103,16 @@ class LeastSquares:
             cut = self.train.meshes[pair].cutoff
             domain = (self.train.shortest[pair], cut.radius)
             functions[pair] = PairFunction(KANNetwork([layer]), domain, cut, feature, x)
-        energies = {s: self.given[s] if s in self.given else float(c[free.index(s)]) for s in elements}
+        base = self.train.baseline
+        energies = {
+            s: self.given[s] if s in self.given else base.get(s, 0.0) + float(c[free.index(s)]) for s in elements
+        }
         return functions, energies, penalty
 
     def mesh_solution(self, functions: Mapping[Pair, PairFunction], energies: Mapping[str, float]) -> Array:
         """The potential in terms of the columns of the normal equations."""
         z = np.zeros(self.train.size)
-        z[: len(energies)] = [energies[s] for s in self.train.elements]
+        z[: len(energies)] = [energies[s] - self.train.baseline.get(s, 0.0) for s in self.train.elements]
         for pair, function in functions.items():
             mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
             z[offset : offset + mesh.size] = mesh.interpolate(value_and_slope(function.bare, mesh.points())[0])

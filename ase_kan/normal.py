@@ -8,21 +8,26 @@ in v, and least squares over any number of structures needs only the normal equa
 
 of fixed size: one pass over the data, in memory that does not grow with it. Columns: E0 of every element, then
 the mesh of every pair. A KAN fitted to G and h is a KAN fitted to all structures.
+
+Total energies of 1e5 eV per atom, squared, would leave no digits for errors of 1e-5: a baseline per element is
+subtracted from the energies before they enter the sums, and E0 is counted from there.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
 from ase.data import atomic_numbers
+from numpy.typing import NDArray
 
 from ase_kan.bsplines import Array, Index, basis, interval_polynomials, local_basis, uniform_knots
 from ase_kan.cutoff import Cutoff, switch
 from ase_kan.features import value_and_slope
-from ase_kan.neighbors import half_list
+from ase_kan.neighbors import half_list, periodic_box
 from ase_kan.pair import PairFunction
 from ase_kan.structures import Sample
 
@@ -32,6 +37,12 @@ DEGREE = 5
 #: Mesh intervals per pair; `RadialMesh.interpolation_error` tells what they give.
 INTERVALS = 200
 PROPERTIES = ("energy", "forces", "virial")
+#: Most pairs of one structure, in all and per atom. They take 130 bytes each; 5e4 per atom are argon within 95 A.
+MAX_PAIRS, MAX_PAIRS_PER_ATOM = 2e7, 5e4
+#: Largest memory of the rows of one structure, and of all equations, bytes.
+MAX_BYTES = 16e9
+#: Pairs whose splines are held at a time.
+BLOCK = 500_000
 
 
 class RadialMesh:
@@ -99,16 +110,104 @@ class Equations:
         self.count += len(data)
 
     def mean_square(self, solution: Array) -> float:
-        """Weighted mean of the squared error of a solution."""
+        """Weighted mean of the squared error of a solution; NaN without data."""
+        if self.weight == 0:
+            return float("nan")
         error = self.squares - 2 * solution @ self.vector + solution @ self.matrix @ solution
         # Differences of large sums: below this nothing can be told, and zero would claim too much.
         resolution = 1e-15 * self.squares
-        return max(float(error), resolution) / max(self.weight, 1e-300)
+        return max(float(error), resolution) / self.weight
 
-    def explained(self, solution: Array) -> float:
-        """Share of the data's variance that a solution explains (R squared)."""
-        variance = self.squares / self.weight - (self.total / self.weight) ** 2
-        return 1 - self.mean_square(solution) / variance if variance > 0 else float("nan")
+    def explained(self, solution: Array, lone: int = 0) -> float:
+        """Share of the data's variance that a solution explains (R squared).
+
+        About the mean of the data; or, with `lone` > 0, about the best fit of the first `lone` columns alone: how
+        much of the energies lone atoms leave open.
+        """
+        if lone:
+            matrix, vector = self.matrix[:lone, :lone], self.vector[:lone]
+            variance = self.squares - float(vector @ np.linalg.lstsq(matrix, vector, rcond=None)[0])
+        else:
+            variance = self.squares - self.total**2 / self.weight
+        if variance <= 1e-14 * self.squares:
+            return float("nan")
+        return 1 - self.mean_square(solution) * self.weight / variance
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The pairs i, j of one structure with the vectors from i to j (n, 3) and distances r, sorted by kind.
+
+    `members` gives the places of each kind in these arrays: those within its cutoff.
+    """
+
+    i: Index
+    j: Index
+    vectors: Array
+    r: Array
+    members: dict[Pair, Index]
+
+    def shortest(self) -> dict[Pair, float]:
+        """The smallest distance of each kind, inf where there is none."""
+        return {pair: float(self.r[chosen].min(initial=np.inf)) for pair, chosen in self.members.items()}
+
+
+def pairs_within(sample: Sample, reach: float) -> tuple[Index, Index, Array, Array]:
+    """Every pair within `reach` once: i, j, vectors from i to j (n, 3) and distances.
+
+    Raises
+    ------
+    ValueError
+        If the cell makes no sense, or if there would be too many pairs; the structure is named.
+    """
+    atoms = sample.atoms
+    n, cell, pbc = len(atoms), atoms.cell.array, atoms.pbc
+    try:
+        pairs = expected_pairs(atoms.positions, cell, pbc, reach)
+        if pairs > min(MAX_PAIRS, MAX_PAIRS_PER_ATOM * n):
+            raise ValueError(
+                f"about {pairs:.1e} pairs of its {n} atoms lie within {reach:g} A, more than "
+                f"{min(MAX_PAIRS, MAX_PAIRS_PER_ATOM * n):.0e}: choose a smaller cutoff"
+            )
+        i, j, shifts = half_list(atoms.positions, cell, pbc, reach)
+    except ValueError as error:
+        raise ValueError(f"{sample.origin}: {error}") from None
+    vectors = atoms.positions[j] - atoms.positions[i] + shifts
+    return i, j, vectors, np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+
+
+def expected_pairs(positions: Array, cell: Array, pbc: NDArray[np.bool_], cutoff: float) -> float:
+    """About how many pairs are closer than `cutoff`, for atoms spread evenly.
+
+    Half of n^2, times the lattice vectors within the cutoff, times the part of the structure that is within reach
+    along the directions without a period.
+    """
+    box = periodic_box(cell, pbc)
+    ball = (1.0, 2 * cutoff, np.pi * cutoff**2, 4 / 3 * np.pi * cutoff**3)[int(pbc.sum())]
+    extent = np.ptp(positions @ np.linalg.inv(box), axis=0)[~pbc]
+    part = np.minimum(1.0, 2 * cutoff / np.maximum(extent, 1e-300)).prod()
+    return float(len(positions) ** 2 / 2 * ball / abs(np.linalg.det(box)) * part)
+
+
+def energy_baseline(samples: Sequence[Sample], given: dict[str, float]) -> dict[str, float]:
+    """Energies per atom of each element, eV, that come closest to the structures' energies, beside those `given`.
+
+    Rounded to 1e-3 eV: the same on every processor.
+    """
+    known = [sample for sample in samples if sample.energy is not None]
+    if not known:
+        return given
+    counts = [Counter(sample.atoms.get_chemical_symbols()) for sample in known]
+    elements = sorted({symbol for count in counts for symbol in count})
+    free = [symbol for symbol in elements if symbol not in given]
+    size = np.array([len(sample.atoms) for sample in known], dtype=float)
+    parts = np.array([[count[symbol] for symbol in elements] for count in counts]).reshape(len(known), -1)
+    parts = parts / size[:, None]
+    fixed = parts @ np.array([given.get(symbol, 0.0) for symbol in elements])
+    rest = np.array([sample.energy for sample in known], dtype=float) / size - fixed
+    columns = parts[:, [elements.index(symbol) for symbol in free]]
+    found = np.linalg.lstsq(columns, rest, rcond=1e-10)[0] if free else np.empty(0)
+    return given | {symbol: round(float(value), 3) for symbol, value in zip(free, found, strict=True)}
 
 
 class Accumulator:
@@ -120,9 +219,14 @@ class Accumulator:
         Chemical symbols, in alphabetical order.
     meshes : mapping of pair to RadialMesh
         Every unordered pair of the elements, in alphabetical order.
+    baseline : dict of str to float, optional
+        Energy per atom that is subtracted, eV, by element; kept, and completed as elements appear. The sums that
+        are solved together share one.
     """
 
-    def __init__(self, elements: Sequence[str], meshes: Mapping[Pair, RadialMesh]) -> None:
+    def __init__(
+        self, elements: Sequence[str], meshes: Mapping[Pair, RadialMesh], baseline: dict[str, float] | None = None
+    ) -> None:
         self.elements = list(elements)
         self.meshes = dict(meshes)
         self.offsets: dict[Pair, int] = {}
@@ -131,6 +235,12 @@ class Accumulator:
             self.offsets[pair] = size
             size += mesh.size
         self.size = size
+        if (needed := 2 * len(PROPERTIES) * 8 * size**2) > MAX_BYTES:  # for training and for held-out structures
+            raise ValueError(
+                f"the {len(meshes)} pairs of {len(elements)} elements need {needed / 1e9:.0f} GB, more than "
+                f"{MAX_BYTES / 1e9:.0f}: fit fewer elements at a time"
+            )
+        self.baseline = {} if baseline is None else baseline
         self.equations = {name: Equations.empty(size) for name in PROPERTIES}
         self.shortest = dict.fromkeys(meshes, np.inf)
         self.reach = max(mesh.cutoff.radius for mesh in meshes.values())
@@ -143,32 +253,54 @@ class Accumulator:
         """All unordered pairs, alphabetically."""
         return list(combinations_with_replacement(sorted(elements), 2))
 
-    def add(self, sample: Sample) -> bool:
-        """Add one structure. Returns False, and adds nothing, if atoms are closer than the mesh starts."""
-        atoms = sample.atoms
-        i, j, shifts = half_list(atoms.positions, atoms.cell.array, atoms.pbc, self.reach)
-        vectors = atoms.positions[j] - atoms.positions[i] + shifts
-        r = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        kinds = self._index_of[atoms.numbers]
+    def find(self, sample: Sample) -> Neighbors | None:
+        """The pairs of a structure that its labels depend on; None if atoms are closer than the mesh starts."""
+        i, j, vectors, r = pairs_within(sample, self.reach)
+        if sample.energy is None and sample.virial is None:
+            seen = sample.labeled[i] | sample.labeled[j]
+            i, j, vectors, r = i[seen], j[seen], vectors[seen], r[seen]
+        kinds = self._index_of[sample.atoms.numbers]
         low, high = np.minimum(kinds[i], kinds[j]), np.maximum(kinds[i], kinds[j])
         members = {}
         for pair, mesh in self.meshes.items():
             a, b = (self.elements.index(symbol) for symbol in pair)
             members[pair] = np.flatnonzero((low == a) & (high == b) & (r < mesh.cutoff.radius))
             if r[members[pair]].min(initial=np.inf) < mesh.start:
-                return False
-        rows = _Rows(len(atoms), self.size, sample)
-        rows.energy[: len(self.elements)] = np.bincount(kinds, minlength=len(self.elements))
-        for pair, chosen in members.items():
-            if len(chosen) == 0:
-                continue
-            distance = r[chosen]
-            self.shortest[pair] = min(self.shortest[pair], float(distance.min()))
-            columns, value, slope = self.meshes[pair].splines(distance)
-            columns = columns + self.offsets[pair]
-            rows.add(columns, value, slope, i[chosen], j[chosen], vectors[chosen], distance)
-        rows.into(self.equations, sample)
-        return True
+                return None
+        return Neighbors(i, j, vectors, r, members)
+
+    def covers(self, neighbors: Neighbors) -> bool:
+        """Whether no pair is closer than all of its kind added so far."""
+        return all(r >= self.shortest[pair] for pair, r in neighbors.shortest().items())
+
+    def add(self, sample: Sample, neighbors: Neighbors) -> None:
+        """Add one structure with the pairs that `find` gave."""
+        counts = np.bincount(self._index_of[sample.atoms.numbers], minlength=len(self.elements))
+        rows = _Rows(self.size, sample)
+        rows.energy[: len(self.elements)] = counts
+        for pair, chosen in neighbors.members.items():
+            for start in range(0, len(chosen), BLOCK):
+                block = chosen[start : start + BLOCK]
+                distance = neighbors.r[block]
+                columns, value, slope = self.meshes[pair].splines(distance)
+                columns = columns + self.offsets[pair]
+                i, j, vectors = neighbors.i[block], neighbors.j[block], neighbors.vectors[block]
+                rows.add(columns, value, slope, i, j, vectors, distance)
+        energy = None if sample.energy is None else sample.energy - self._baseline(sample.energy, counts)
+        rows.into(self.equations, energy)
+        for pair, r in neighbors.shortest().items():
+            self.shortest[pair] = min(self.shortest[pair], r)
+
+    def _baseline(self, energy: float, counts: NDArray[np.int64]) -> float:
+        """Energy to subtract. An element met for the first time gets its share of what the others leave.
+
+        No energy in the sums contains it yet, so that its baseline is free.
+        """
+        present = {s: int(c) for s, c in zip(self.elements, counts, strict=True) if c}
+        new = [s for s in present if s not in self.baseline]
+        rest = energy - sum(c * self.baseline[s] for s, c in present.items() if s not in new)
+        self.baseline |= dict.fromkeys(new, round(rest / max(sum(present[s] for s in new), 1), 3))
+        return sum(c * self.baseline[s] for s, c in present.items())
 
 
 class _Rows:
@@ -176,11 +308,17 @@ class _Rows:
 
     VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
-    def __init__(self, n: int, size: int, sample: Sample) -> None:
-        self.n, self.size = n, size
+    def __init__(self, size: int, sample: Sample) -> None:
+        self.n, self.size, self.sample = len(sample.atoms), size, sample
+        # The forces, and one array of that size while they are added up.
+        if sample.forces is not None and (needed := 2 * 3 * self.n * size * 8) > MAX_BYTES:
+            raise ValueError(
+                f"{sample.origin}: the forces of {self.n} atoms need {needed / 1e9:.0f} GB, more than "
+                f"{MAX_BYTES / 1e9:.0f}: leave it out"
+            )
         self.energy = np.zeros(size)
-        self.forces = np.zeros(3 * n * size) if sample.forces is not None else None
-        self.virial = np.zeros((6, size)) if sample.stress is not None else None
+        self.forces = np.zeros(3 * self.n * size) if sample.forces is not None else None
+        self.virial = np.zeros((6, size)) if sample.virial is not None else None
 
     def add(
         self, columns: Index, value: Array, slope: Array, i: Index, j: Index, vectors: Array, distance: Array
@@ -201,14 +339,18 @@ class _Rows:
                 weights = slope * (unit[:, x] * unit[:, y] * distance)[:, None]
                 self.virial[row] += np.bincount(flat, weights.ravel(), self.size)
 
-    def into(self, equations: Mapping[str, Equations], sample: Sample) -> None:
+    def into(self, equations: Mapping[str, Equations], energy: float | None) -> None:
         """Per atom for energy and virial; a structure counts once, whatever its size."""
-        n = max(self.n, 1)
-        if sample.energy is not None:
-            equations["energy"].add(self.energy[None] / n, np.array([sample.energy / n]), sample.weight)
-        if sample.forces is not None and self.forces is not None and self.n:
-            rows = self.forces.reshape(3 * self.n, self.size)
-            equations["forces"].add(rows, sample.forces.ravel(), sample.weight / (3 * n))
-        if sample.stress is not None and self.virial is not None:
-            data = np.array([sample.stress[x, y] for x, y in self.VOIGT]) * sample.atoms.get_volume() / n
+        sample, n = self.sample, self.n
+        if energy is not None:
+            equations["energy"].add(self.energy[None] / n, np.array([energy / n]), sample.weight)
+        if sample.forces is not None and self.forces is not None:
+            rows, known = self.forces.reshape(self.n, 3, self.size), sample.labeled
+            if not known.all():
+                rows = rows[known]
+            data = sample.forces[known].ravel()
+            equations["forces"].add(rows.reshape(-1, self.size), data, sample.weight / len(data))
+        if sample.virial is not None and self.virial is not None:
+            # The rows are derivatives by strain, minus the virial.
+            data = -np.array([sample.virial[x, y] for x, y in self.VOIGT]) / n
             equations["virial"].add(self.virial / n, data, sample.weight / 6)

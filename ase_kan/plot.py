@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,10 @@ TRANSITION_COLOR, BASE_COLOR, CURE_COLOR = "#fdf0d5", "#f0e6ef", "#2a7f3f"
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure (PNG, PDF, ... by the suffix) atomically."""
+    """Write a figure (PNG, PDF, ... by the suffix) atomically; `ValueError` lists the suffixes."""
+    known = figure.canvas.get_supported_filetypes()
+    if Path(path).suffix[1:].lower() not in known:
+        raise ValueError(f"{path} has no suffix of a figure: choose one of {', '.join(known)}")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 

@@ -17,7 +17,7 @@ from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from ase_kan import __version__, storage
+from ase_kan import __version__, schema, storage
 from ase_kan.features import value_and_slope
 from ase_kan.pair import Ends, PairFunction
 
@@ -251,7 +251,7 @@ class KANPotential(nn.Module):
             "reference_energies": dict(self.reference_energies),
             "info": self.info,
         }
-        storage.write(path, header, self.state_dict())
+        storage.write(path, header, self.state_dict(), schema.check)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KANPotential:
@@ -264,7 +264,7 @@ class KANPotential(nn.Module):
             with entries of wrong types or ranges, or not finite from 0.4 of the shortest distance of the data to the
             cutoff. One line names the file and the entry.
         """
-        header, tensors = storage.read(path)
+        header, tensors = storage.read(path, schema.check)
         try:
             found: list[tuple[Pair | None, PairFunction]] = []
             for index, entry in enumerate(header["pairs"]):

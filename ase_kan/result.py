@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from ase_kan.bsplines import Array
 from ase_kan.potential import KANPotential
 
+#: ``report(step, loss)``.
+Report = Callable[[int, float], None]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FitResult:
@@ -18,16 +21,18 @@ class FitResult:
     ----------
     potential : KANPotential
     history : dict of str to ndarray
-        ``"train"`` and ``"holdout"``: energy RMSE in eV after every training step (one for a direct solve;
+        ``"train"`` and ``"holdout"``: energy RMSE in `energy_unit` after every training step (one for a direct solve;
         Levenberg-Marquardt counts the best error so far, slopes included, and tests hold-out at the end).
     energy_rmse, force_rmse : float
-        Root-mean-square errors on hold-out data. For a curve: of the fitted function before the cutoff is
-        applied, in eV and eV/Angstrom. For structures: of the energy per atom and of the force components.
+        Root-mean-square errors on hold-out data. For a curve: of the potential as it will run, cutoff and
+        all, in eV and eV/Angstrom. For structures: of the energy per atom and of the force components.
         NaN where nothing was held out or no forces are known.
     train_energy_rmse, train_force_rmse : float
         The same on the training data.
     report : str
         More to tell a person, lines of text.
+    energy_unit : str
+        Unit of the energy errors: ``"eV"`` for a curve, ``"eV/atom"`` for structures.
     """
 
     potential: KANPotential
@@ -37,10 +42,11 @@ class FitResult:
     train_energy_rmse: float
     train_force_rmse: float
     report: str = ""
+    energy_unit: str = "eV"
 
     def __repr__(self) -> str:
         def row(name: str, energy: float, force: float) -> str:
-            return f"{name:9s} energy RMSE {energy:9.2e} eV   force RMSE {force:9.2e} eV/A"
+            return f"{name:9s} energy RMSE {energy:9.2e} {self.energy_unit}   force RMSE {force:9.2e} eV/A"
 
         lines = [
             row("train", self.train_energy_rmse, self.train_force_rmse),
@@ -50,7 +56,7 @@ class FitResult:
 
 
 @contextmanager
-def training_bar(show: bool, steps: int | None, unit: str = "eV") -> Iterator[Callable[[int, float], None] | None]:
+def training_bar(show: bool, steps: int | None, unit: str = "eV") -> Iterator[Report | None]:
     """A bar with loss and time left on stderr; gives ``report(step, loss)``, or None if nothing is shown.
 
     Without a number of steps the bar only counts.

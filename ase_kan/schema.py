@@ -21,8 +21,8 @@ Check = Callable[[Any, str], None]
 
 #: No energy (eV), slope, exponent or coefficient is larger, and no scale smaller than one over it.
 LARGEST = 1e30
-#: No distance is longer: 0.1 mm, in Angstrom.
-FARTHEST_DISTANCE = 1e6
+#: No distance is longer, Angstrom.
+FARTHEST_DISTANCE = 1e4
 #: A core (r0/r)^n with a larger n overflows at distances that atoms may reach.
 STEEPEST_CORE = 100.0
 #: Deepest nesting of what a fit wants remembered.

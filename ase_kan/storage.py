@@ -10,21 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ase_kan import schema
 from ase_kan.files import replacing
+
+#: Raises a `ValueError` about a header and arrays that are not what they should be.
+Check = Callable[[dict[str, Any], dict[str, Tensor]], None]
 
 #: 2: continuations outside the data. Files of format 1 are read.
 FORMAT_VERSION = 2
 
 
-def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write one file, atomically. The same content gives the same bytes."""
+def write(
+    path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, Tensor], check: Check | None = None
+) -> None:
+    """Write one file, atomically. The same content gives the same bytes. What `check` refuses is not written."""
     from safetensors.torch import save
 
     # Clones: two pairs may share one function, and safetensors refuses arrays that share memory.
@@ -33,17 +38,18 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[st
         text = json.dumps(header, sort_keys=True)
     except TypeError as error:
         raise ValueError(f"cannot write {path}: what the potential remembers must be JSON ({error})") from None
-    try:
-        schema.check(json.loads(text), tensors)
-    except ValueError as error:
-        raise ValueError(f"cannot write {path}: {error}") from None
+    if check is not None:
+        try:
+            check(json.loads(text), tensors)
+        except ValueError as error:
+            raise ValueError(f"cannot write {path}: {error}") from None
     content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors)}
     # One string only: safetensors writes several in random order, and the same content must give the same bytes.
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, {"ase_kan": json.dumps(content)}))
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what `write` wrote.
 
     Raises
@@ -51,8 +57,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is foreign, damaged, or of a newer format, or its content is not that of a potential; one line says
-        which.
+        If the file is foreign, damaged, or of a newer format, or `check` refuses its content; one line says which.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -82,10 +87,16 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
     if version not in (1, FORMAT_VERSION) or digest != _digest(text, tensors):
         raise damaged
     try:
-        header: dict[str, Any] = json.loads(text)
-        schema.check(header, tensors)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a valid potential: {str(error).splitlines()[0]}") from None
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        raise damaged from None
+    if not isinstance(header, dict):
+        raise damaged
+    if check is not None:
+        try:
+            check(header, tensors)
+        except ValueError as error:
+            raise ValueError(f"{path} is not a valid potential: {str(error).splitlines()[0]}") from None
     return header, tensors
 
 

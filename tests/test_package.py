@@ -166,23 +166,3 @@ def test_fit_structures_from_the_command_line(tmp_path):
     assert "30/30" in done.stderr
     assert not (tmp_path / "ar.kan.checkpoint").exists()
     assert "errors: energy" in run("-m", "ase_kan.cli", "inspect", "ar.kan", cwd=tmp_path).stdout
-
-
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        (("fit", "none.csv", "-o", "x.kan"), "no curve file"),
-        (("fit", "none.extxyz", "-o", "x.kan"), "need a --cutoff"),
-        (("fit", "none.extxyz", "-o", "x.kan", "--cutoff", "3"), "no file of structures"),
-        (("fit", "none.csv", "-o", "x.kan", "--validation", "0.1"), "validation is for structures"),
-        (("inspect", "none.kan"), "no potential file"),
-    ],
-)
-def test_command_line_refusals(command, message, tmp_path, capsys, monkeypatch):
-    from ase_kan.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    assert main(command) == 1
-    err = capsys.readouterr().err
-    assert message in err
-    assert err.count("\n") == 1

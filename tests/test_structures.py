@@ -112,7 +112,9 @@ def test_accumulated_rows_are_energy_forces_and_virial(truth):
     meshes = {pair: RadialMesh(1.5, truth.function(pair).cutoff) for pair in truth.pairs}
     accumulator = Accumulator(["Ne", "Xe"], meshes)
     sample = Sample(atoms, 0.0, np.zeros((len(atoms), 3)), np.zeros((3, 3)), 1.0, "here")
-    assert accumulator.add(sample)
+    neighbors = accumulator.find(sample)
+    assert neighbors is not None
+    accumulator.add(sample, neighbors)
     bare = {p: truth.function(p).bare(_tensor(mesh.points())).numpy() for p, mesh in meshes.items()}
     z = np.concatenate([[-1.0, -2.5], *(mesh.interpolate(bare[p]) for p, mesh in meshes.items())])
     energy, forces, virial = brute_force(atoms, truth)

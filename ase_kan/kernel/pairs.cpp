@@ -2,12 +2,9 @@
 //
 // Only about a fifth of the listed pairs are within the cutoff. So the squared distances of those are packed densely,
 // table by table; the tables are evaluated on the packed numbers; and a second pass over the same pairs unpacks the
-// results and adds up the forces. A row holds the coefficients of a quintic in t = u - row (system.hpp):
+// results and adds up the forces. A row holds the coefficients of a quintic in t = u - row (pairs.hpp):
 //     E = c0 + c1 t + ... + c5 t^5        f = -(dE/dr) / r = -2 du/d(r^2) dE/dt        F_i = f (r_i - r_j) = -F_j
-#include "system.hpp"
-
-#include <algorithm>
-#include <limits>
+#include "pairs.hpp"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -19,16 +16,13 @@ namespace {
 
 #include "vectors.hpp"
 
-constexpr std::uint32_t CHUNK = 48;  // clusters j worked on at a time, so that what is packed stays in the cache
-constexpr std::size_t CAPACITY = CHUNK * HALF * LANES + LANES;
-
 // Replace n packed r^2 by f; energies go to `e` if it is given.
 void evaluate(const Table& table, double* packed, double* e, std::size_t n, Sums& sums) {
     if (n == 0) return;
     for (std::size_t k = n; k % LANES; ++k) packed[k] = packed[0];  // fill up with something harmless
     const Vec zero = all(0.0), last = all(table.n_rows - 1.0);
     Vec energy = zero, shortest = all(packed[0]);
-    const std::size_t breaks = table.at.size();
+    const std::size_t breaks = table.breaks;
     for (std::size_t k = 0; k < n; k += LANES) {
         const Vec x = load(packed + k);
         shortest = smaller(shortest, x);
@@ -38,7 +32,7 @@ void evaluate(const Table& table, double* packed, double* e, std::size_t n, Sums
         const Vec row = larger(smaller(truncated(u), last), zero);
         const Vec t = u - row;
         Vec c[7];
-        load_rows(table.rows.data(), row, c);
+        load_rows(table.rows, row, c);
         Vec p = c[5] * t + c[4], d = c[5];
         d = d * t + p, p = p * t + c[3];
         d = d * t + p, p = p * t + c[2];
@@ -57,19 +51,20 @@ void evaluate(const Table& table, double* packed, double* e, std::size_t n, Sums
     sums.energy += sum(energy);
     const Lanes least_of(shortest);
     double least = least_of[0];
-    for (int l = 1; l < LANES; ++l) least = std::min(least, least_of[l]);
-    sums.shortest2 = std::min(sums.shortest2, least);
+    for (int l = 1; l < LANES; ++l) least = least_of[l] < least ? least_of[l] : least;
+    sums.shortest2 = least < sums.shortest2 ? least : sums.shortest2;
     sums.inner |= least < table.start;
 }
 
 template <bool ONE, bool PER_ATOM>
-void block_pairs(const System& s, const List& list, Sums& sums, double* packed, double* energies) {
+void list_pairs(const View& s, const ListView& list, const Scratch& scratch, Sums& sums) {
     const int n_elements = ONE ? 1 : s.n_elements;
-    const std::size_t n_tables = ONE ? 1 : s.tables.size();
-    std::vector<std::size_t> filled(n_tables);
+    const std::size_t n_tables = ONE ? 1 : s.n_tables;
+    std::size_t* const filled = scratch.filled;
+    double *const packed = scratch.packed, *const energies = scratch.energies;
     const Vec cutoff2 = all(s.tables[0].cutoff2);
-    std::vector<std::uint8_t> masks(CHUNK * HALF * n_elements);
-    for (const Entry& entry : list.entries) {
+    for (std::size_t number = 0; number < list.size; ++number) {
+        const Entry entry = list.entries[number];
         const double* shift = &s.shifts[3 * entry.shift];
         const std::size_t first = static_cast<std::size_t>(entry.i) * HALF;
         unsigned valid[HALF], later[HALF];
@@ -82,9 +77,9 @@ void block_pairs(const System& s, const List& list, Sums& sums, double* packed, 
             later[a] = (2u << ((first + a) % LANES)) - 1;  // itself and the atoms before it
         }
         for (std::uint32_t begin = entry.begin; begin < entry.end; begin += CHUNK) {
-            const std::uint32_t end = std::min(begin + CHUNK, entry.end);
-            std::fill(filled.begin(), filled.end(), 0);
-            std::uint8_t* mask = masks.data();
+            const std::uint32_t end = entry.end - begin < CHUNK ? entry.end : begin + CHUNK;
+            for (std::size_t kind = 0; kind < n_tables; ++kind) filled[kind] = 0;
+            std::uint8_t* mask = scratch.masks;
             double* to = packed;
             for (std::uint32_t k = begin; k < end; ++k) {
                 const std::size_t j = list.j[k];
@@ -115,9 +110,9 @@ void block_pairs(const System& s, const List& list, Sums& sums, double* packed, 
             for (std::size_t kind = 0; kind < n_tables; ++kind) {
                 double* at = packed + kind * CAPACITY;
                 evaluate(s.tables[kind], at, PER_ATOM ? energies + kind * CAPACITY : nullptr, filled[kind], sums);
+                filled[kind] = 0;
             }
-            std::fill(filled.begin(), filled.end(), 0);
-            mask = masks.data();
+            mask = scratch.masks;
             const double* from = packed;
             for (std::uint32_t k = begin; k < end; ++k) {
                 const std::size_t j = list.j[k];
@@ -170,53 +165,46 @@ void block_pairs(const System& s, const List& list, Sums& sums, double* packed, 
     }
 }
 
-void sum_pairs(const System& s, std::size_t first_block, std::size_t last_block, bool per_atom, Sums& sums) {
-    const std::size_t size = s.tables.size() * CAPACITY;
-    Array<double> packed(size), energies(per_atom ? size : 0);
-    for (std::size_t n = first_block; n < last_block; ++n) {
-        const List& list = s.blocks[n].near;
-        if (s.n_elements == 1 && per_atom)
-            block_pairs<true, true>(s, list, sums, packed.data(), energies.data());
-        else if (s.n_elements == 1)
-            block_pairs<true, false>(s, list, sums, packed.data(), nullptr);
-        else if (per_atom)
-            block_pairs<false, true>(s, list, sums, packed.data(), energies.data());
-        else
-            block_pairs<false, false>(s, list, sums, packed.data(), nullptr);
-    }
+void sum_pairs(const View& s, const ListView& list, bool per_atom, const Scratch& scratch, Sums& sums) {
+    if (s.n_elements == 1 && per_atom)
+        list_pairs<true, true>(s, list, scratch, sums);
+    else if (s.n_elements == 1)
+        list_pairs<true, false>(s, list, scratch, sums);
+    else if (per_atom)
+        list_pairs<false, true>(s, list, scratch, sums);
+    else
+        list_pairs<false, false>(s, list, scratch, sums);
 }
 
-// Of all clusters in the list, those with a pair within reach now.
-void prune(System& s, std::size_t first_block, std::size_t last_block, double reach2) {
+void prune(const View& s, const ListView& from, double reach2, Entry* entries, std::int32_t* to, std::size_t* n_entries,
+           std::size_t* n_j) {
     const Vec limit = all(reach2);
-    List to;
-    for (std::size_t n = first_block; n < last_block; ++n) {
-        const List& from = s.blocks[n].all;
-        to.clear();
-        for (const Entry& entry : from.entries) {
-            const double* shift = &s.shifts[3 * entry.shift];
-            const std::size_t first = static_cast<std::size_t>(entry.i) * HALF;
-            Vec xi[HALF], yi[HALF], zi[HALF];
-            for (int a = 0; a < HALF; ++a) {
-                xi[a] = all(s.x[first + a] + shift[0]), yi[a] = all(s.y[first + a] + shift[1]);
-                zi[a] = all(s.z[first + a] + shift[2]);
-            }
-            const auto begin = static_cast<std::uint32_t>(to.j.size());
-            for (std::uint32_t k = entry.begin; k < entry.end; ++k) {
-                const std::size_t j = from.j[k];
-                const Vec xj = load(&s.x[j * LANES]), yj = load(&s.y[j * LANES]), zj = load(&s.z[j * LANES]);
-                Vec nearest = limit;
-                for (int a = 0; a < HALF; ++a) {
-                    const Vec dx = xi[a] - xj, dy = yi[a] - yj, dz = zi[a] - zj;
-                    nearest = smaller(nearest, dx * dx + dy * dy + dz * dz);
-                }
-                if (less(nearest, limit)) to.j.push_back(static_cast<std::int32_t>(j));
-            }
-            const auto end = static_cast<std::uint32_t>(to.j.size());
-            if (end > begin) to.entries.push_back({entry.i, entry.shift, begin, end});
+    std::size_t kept = 0;
+    std::uint32_t size = 0;
+    for (std::size_t number = 0; number < from.size; ++number) {
+        const Entry entry = from.entries[number];
+        const double* shift = &s.shifts[3 * entry.shift];
+        const std::size_t first = static_cast<std::size_t>(entry.i) * HALF;
+        Vec xi[HALF], yi[HALF], zi[HALF];
+        for (int a = 0; a < HALF; ++a) {
+            xi[a] = all(s.x[first + a] + shift[0]), yi[a] = all(s.y[first + a] + shift[1]);
+            zi[a] = all(s.z[first + a] + shift[2]);
         }
-        s.blocks[n].near = to;  // a copy, of just its size or into the memory of the last one
+        const std::uint32_t begin = size;
+        for (std::uint32_t k = entry.begin; k < entry.end; ++k) {
+            const std::size_t j = from.j[k];
+            const Vec xj = load(&s.x[j * LANES]), yj = load(&s.y[j * LANES]), zj = load(&s.z[j * LANES]);
+            Vec nearest = limit;
+            for (int a = 0; a < HALF; ++a) {
+                const Vec dx = xi[a] - xj, dy = yi[a] - yj, dz = zi[a] - zj;
+                nearest = smaller(nearest, dx * dx + dy * dy + dz * dz);
+            }
+            to[size] = static_cast<std::int32_t>(j);
+            size += less(nearest, limit) ? 1 : 0;
+        }
+        if (size > begin) entries[kept++] = {entry.i, entry.shift, begin, size};
     }
+    *n_entries = kept, *n_j = size;
 }
 
 }  // namespace
