@@ -28,6 +28,7 @@ from ase.data import atomic_numbers
 from ase.units import Bohr, Hartree
 from torch import Tensor
 
+from ase_kan.cutoff import switch
 from ase_kan.features import Array, value_and_slope
 
 CORES = ("power", "zbl")
@@ -45,7 +46,10 @@ FLAT = 0.06
 
 @dataclass(frozen=True)
 class Continuation:
-    """constant + slope (r - joint) + sum_i c_i (joint / r)^n_i, and a ZBL term if there are charges.
+    """constant + slope (r - joint) + sum_i c_i (joint / r)^n_i + sum_i c_i exp(-n_i (r / joint - 1)), and ZBL.
+
+    With charges alone the ZBL repulsion is added; with a blend (low, high) too, the energy goes over to it there: the
+    logarithms are mixed, from the other terms alone at `high` to ZBL alone at `low`.
 
     Parameters
     ----------
@@ -57,6 +61,10 @@ class Continuation:
         eV and eV/Angstrom.
     charges : (int, int), optional
         Atomic numbers of a ZBL term.
+    exponentials : tuple of (c, n)
+        Energies (eV) and rates.
+    blend : (float, float), optional
+        Angstrom.
     order : int
         Derivatives that match at the joint, 1 or 2.
     """
@@ -67,13 +75,24 @@ class Continuation:
     slope: float = 0.0
     charges: tuple[int, int] | None = None
     order: int = 1
+    exponentials: tuple[tuple[float, float], ...] = ()
+    blend: tuple[float, float] | None = None
 
     def __call__(self, r: Tensor) -> Tensor:
         energy = self.constant + self.slope * (r - self.joint)
         s = self.joint / r
         for coefficient, exponent in self.terms:
             energy = energy + coefficient * s**exponent
-        return energy if self.charges is None else energy + zbl(r, *self.charges)
+        for coefficient, rate in self.exponentials:
+            energy = energy + coefficient * torch.exp(-rate * (r / self.joint - 1))
+        if self.charges is None:
+            return energy
+        if self.blend is None:
+            return energy + zbl(r, *self.charges)
+        low, high = self.blend
+        part = 1 - switch(r, low, high)  # of these terms
+        mixed = torch.exp(part * torch.log(energy.clamp(min=1e-300)) + (1 - part) * torch.log(zbl(r, *self.charges)))
+        return torch.where(r >= high, energy, mixed)
 
     @classmethod
     def restore(cls, header: dict[str, Any] | None) -> Continuation | None:
@@ -88,17 +107,23 @@ class Continuation:
             header["slope"],
             None if charges is None else (charges[0], charges[1]),
             header["order"],
+            # Files of format 2 have none of these.
+            tuple((c, n) for c, n in header.get("exponentials", ())),
+            None if header.get("blend") is None else (header["blend"][0], header["blend"][1]),
         )
 
     def describe(self) -> str:
         """The formula, and how smoothly it joins."""
         parts = [f"{c:+.6g} ({self.joint:g}/r)^{n:.4g}" for c, n in self.terms]
-        if self.charges is not None:
+        parts += [f"{c:+.6g} exp(-{n:.4g} (r/{self.joint:g} - 1))" for c, n in self.exponentials]
+        if self.charges is not None and self.blend is None:
             parts.append(f"ZBL({self.charges[0]}, {self.charges[1]})")
         if self.slope:
             parts.append(f"{self.slope:+.6g} (r - {self.joint:g})")
         if self.constant:
             parts.append(f"{self.constant:+.6g}")
+        if self.charges is not None and self.blend is not None:
+            parts.append(f"going over to ZBL{self.charges} from {self.blend[1]:.4g} to {self.blend[0]:.4g} A")
         return f"{' '.join(parts)} eV, C{self.order} at {self.joint:g} A"
 
 

@@ -14,9 +14,8 @@ squares to a stretch of data; the Bayesian information criterion, N log(residual
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
@@ -27,7 +26,11 @@ from ase_kan.solve import least_squares
 #: Shape parameters that are tried.
 WALL_EXPONENTS = np.arange(5.0, 40.25, 0.25)
 TAIL_EXPONENTS = np.arange(3.25, 12.25, 0.25)
-TAIL_RATES = np.arange(3.0, 30.5, 0.5)
+TAIL_RATES = np.arange(3.0, 30.25, 0.25)
+STEP = 0.25
+#: Dispersion is what neutral atoms have: another tail must be better by this much, strong evidence (R. E. Kass, A. E. Raftery,
+#: J. Am. Stat. Assoc. 90, 773, 1995).
+MARGIN = 10.0
 #: The stretch of a tail, and of a wall, as a part of the range of the data.
 TAIL_PART = 0.4
 WALL_PARTS = (0.3, 0.2, 0.15, 0.1, 0.05)
@@ -94,12 +97,28 @@ class EndLaw:
     criterion: float
     vague: float = 0.0
 
+    def derivatives(self) -> Array:
+        """E, r E' and r^2 E'' at the joint, eV."""
+        return np.concatenate(_derivatives(self.law, np.array([self.law.joint])))
+
     @property
     def fits(self) -> bool:
         return self.misfit <= MISFIT or self.explained <= NOISE_FACTOR
 
 
 Form = tuple[tuple[float, ...], tuple[float, ...], bool]  # exponents of powers, rates of exponentials, a constant
+
+NOTHING: Form = ((), (), False)
+DISPERSION: tuple[Form, ...] = (
+    ((6.0,), (), False),
+    ((6.0, 12.0), (), False),
+    ((6.0, 8.0), (), False),
+    ((6.0, 8.0, 10.0), (), False),
+)
+CHARGES: tuple[Form, ...] = (((1.0,), (), False), ((1.0, 6.0), (), False), ((1.0, 6.0, 12.0), (), False))
+TWELVE_SIX: tuple[Form, ...] = (((12.0, 6.0), (), False), ((12.0, 6.0), (), True))
+#: Forms without a shape parameter.
+RIGID = {NOTHING, *DISPERSION, *CHARGES, *TWELVE_SIX}
 
 
 def choose_tail(data: Stretch, well: float, coulomb: bool) -> EndLaw | None:
@@ -116,37 +135,55 @@ def choose_tail(data: Stretch, well: float, coulomb: bool) -> EndLaw | None:
     """
     joint = float(data.r[-1])
     stretch = data.part(max(joint - TAIL_PART * (joint - float(data.r[0])), min(well, 0.9 * joint)), joint)
-    if len(stretch) < FEWEST:
-        return None
-    forms: list[Form] = [((6.0, 12.0), (), False), ((6.0, 8.0), (), False), ((6.0, 8.0, 10.0), (), False)]
-    forms += [((float(n),), (), False) for n in TAIL_EXPONENTS]
-    forms += [((), (float(n),), False) for n in TAIL_RATES]
-    forms.append(((), (), False))
-    if coulomb:
-        forms = [((1.0,), (), False), ((1.0, 6.0), (), False), ((1.0, 6.0, 12.0), (), False)]
-    return _best(stretch, joint, forms, _dies_out)
+
+    def form(n: float, kind: str) -> Form:
+        return ((n,), (), False) if kind == "power" else ((), (n,), False)
+
+    rigid = CHARGES if coulomb else (NOTHING, *DISPERSION)
+    shaped = {} if coulomb else {"power": TAIL_EXPONENTS, "exponential": TAIL_RATES}
+    return _best(stretch, joint, rigid, form, shaped, dies_out)
 
 
 def choose_wall(data: Stretch, well: float) -> EndLaw | None:
     """The law of the data's near end, or None if none fits."""
     joint, end = float(data.r[0]), float(data.r[-1])
-    forms: list[Form] = [((12.0, 6.0), (), constant) for constant in (False, True)]
-    for n, constant in product(map(float, WALL_EXPONENTS), (False, True)):
-        forms += [((n, n / 2), (), constant), ((), (n, n / 2), constant)]
+
+    def form(n: float, kind: str) -> Form:
+        pair, constant = (n, n / 2), kind.endswith("+")
+        return (pair, (), constant) if kind.startswith("power") else ((), pair, constant)
+
+    shaped = dict.fromkeys(("power", "power+", "exponential", "exponential+"), WALL_EXPONENTS)
     for part in WALL_PARTS:
         stretch = data.part(joint, min(joint + part * (end - joint), well))
-        if len(stretch) < FEWEST:
-            continue
-        law = _best(stretch, joint, forms, _rises)
+        law = _best(stretch, joint, TWELVE_SIX, form, shaped, repels)
         if law is not None:
             return law
     return None
 
 
-def _best(stretch: Stretch, joint: float, forms: Sequence[Form], valid) -> EndLaw | None:
-    fitted = (law for form in forms if (law := _fit(stretch, joint, form)) is not None)
-    best = min((law for law in fitted if valid(law.law)), key=lambda law: law.criterion, default=None)
-    return best if best is not None and best.fits else None
+def _best(
+    stretch: Stretch,
+    joint: float,
+    rigid: Sequence[Form],
+    form: Callable[[float, str], Form],
+    shaped: Mapping[str, Array],
+    valid: Callable[[Continuation], bool],
+) -> EndLaw | None:
+    """The form of the smallest criterion that fits and is `valid`; shapes are tried coarsely, then finely."""
+    if len(stretch) < FEWEST:
+        return None
+    trials = [_fit(stretch, joint, candidate) for candidate in rigid]
+    for kind, shapes in shaped.items():
+        tried = {float(n): _fit(stretch, joint, form(float(n), kind)) for n in shapes[:: round(1 / STEP)]}
+        best = min(tried, key=lambda n: tried[n].criterion)
+        near = shapes[(np.abs(shapes - best) < 1) & (shapes != best)]
+        trials += [tried[best], *(_fit(stretch, joint, form(float(n), kind)) for n in near)]
+    for trial in sorted(trials, key=lambda trial: trial.criterion):
+        if np.isfinite(trial.criterion) and valid(_continuation(joint, trial)):
+            law = _judge(stretch, joint, trial)
+            if law.fits:
+                return law
+    return None
 
 
 def columns(r: Array, joint: float, form: Form) -> tuple[Array, Array, Array]:
@@ -163,72 +200,91 @@ def columns(r: Array, joint: float, form: Form) -> tuple[Array, Array, Array]:
     )
 
 
-def _fit(stretch: Stretch, joint: float, form: Form) -> EndLaw | None:
+@dataclass(frozen=True)
+class _Trial:
+    form: Form
+    coef: Array
+    matrix: Array
+    residual: Array
+    criterion: float
+
+
+def _fit(stretch: Stretch, joint: float, form: Form) -> _Trial:
     value, slope, _ = columns(stretch.r, joint, form)
-    rows, target, size = [value / stretch.noise[:, None]], [stretch.energy / stretch.noise], len(stretch)
+    rows, target = [value / stretch.noise[:, None]], [stretch.energy / stretch.noise]
     if stretch.force is not None and stretch.force_noise is not None:
         rows.append(-slope / (stretch.r * stretch.force_noise)[:, None])
         target.append(stretch.force / stretch.force_noise)
     matrix, y = np.concatenate(rows), np.concatenate(target)
     terms = matrix.shape[1]
-    if size <= terms + 1:
-        return None
+    if len(stretch) <= terms + 1:
+        return _Trial(form, np.zeros(terms), matrix, y, np.inf)
     coef = least_squares(matrix, y) if terms else np.zeros(0)
-    residual = y - matrix @ coef
-    square = float((residual**2).mean())
-    # Residuals far below the noise are chance, far above it a misfit; either way they say how well the law is known.
-    shape = 0 if form in _FIXED else 1
-    criterion = len(y) * np.log(square + 1e-30 * (y**2).mean() + 1e-300) + (terms + shape) * np.log(len(y))
-    energy = residual[:size] * stretch.noise
+    residual = y - np.einsum("it,t->i", matrix, coef)
+    # A part of 1e-30 is rounding.
+    square = float((residual**2).mean() + 1e-30 * (y**2).mean() + 1e-300)
+    parameters = terms + (form not in RIGID)
+    margin = 0.0 if form in RIGID or len(form[0]) + len(form[1]) > 1 else MARGIN
+    return _Trial(form, coef, matrix, residual, len(y) * np.log(square) + parameters * np.log(len(y)) + margin)
+
+
+def _judge(stretch: Stretch, joint: float, trial: _Trial) -> EndLaw:
+    """How well a law fits, and how well it is known."""
+    size, matrix, coef = len(stretch), trial.matrix, trial.coef
+    square = float((trial.residual**2).mean())
+    energy = trial.residual[:size] * stretch.noise
     spread = float(np.sqrt((stretch.energy**2).mean())) or 1.0
     errors, vague = np.zeros(3), 0.0
-    if terms:
-        # Columns of like size: powers are nearly parallel, and the covariance must not drown in rounding.
-        covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True) * square
-        ends = np.concatenate(columns(np.array([joint]), joint, form))
+    if len(coef):
+        # Residuals above the noise are no accidents that many points even out.
+        known = square if square <= NOISE_FACTOR**2 else square * len(trial.residual) / len(coef)
+        covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True) * known
+        ends = np.concatenate(columns(np.array([joint]), joint, trial.form))
         errors = np.sqrt(np.einsum("it,tu,iu->i", ends, covariance, ends).clip(0))
         beyond = joint * np.linspace(1, 3, 81)
-        weight = columns(beyond, joint, form)[0].T @ beyond**2
+        weight = columns(beyond, joint, trial.form)[0].T @ beyond**2
         total = abs(float(weight @ coef))
         vague = float(np.sqrt(max(0.0, weight @ covariance @ weight))) / total if total else np.inf
-    powers, rates, constant = form
-    law = Continuation(
-        joint,
-        tuple(zip(coef[: len(powers)].tolist(), powers, strict=True)),
-        float(coef[-1]) if constant else 0.0,
-        exponentials=tuple(zip(coef[len(powers) : len(powers) + len(rates)].tolist(), rates, strict=True)),
+    return EndLaw(
+        _continuation(joint, trial),
+        errors,
+        float(np.sqrt((energy**2).mean())) / spread,
+        float(np.sqrt(square)),
+        trial.criterion,
+        vague,
     )
-    return EndLaw(law, errors, float(np.sqrt((energy**2).mean())) / spread, float(np.sqrt(square)), criterion, vague)
 
 
-#: Forms without a shape parameter.
-_FIXED = [
-    ((6.0, 12.0), (), False),
-    ((6.0, 8.0), (), False),
-    ((6.0, 8.0, 10.0), (), False),
-    ((), (), False),
-    ((1.0,), (), False),
-    ((1.0, 6.0), (), False),
-    ((1.0, 6.0, 12.0), (), False),
-    ((12.0, 6.0), (), False),
-    ((12.0, 6.0), (), True),
-]
+def _continuation(joint: float, trial: _Trial) -> Continuation:
+    powers, rates, constant = trial.form
+    coef = trial.coef.tolist()
+    return Continuation(
+        joint,
+        tuple(zip(coef[: len(powers)], powers, strict=True)),
+        coef[-1] if constant else 0.0,
+        exponentials=tuple(zip(coef[len(powers) : len(powers) + len(rates)], rates, strict=True)),
+    )
+
+
+def form_of(law: Continuation) -> Form:
+    """The exponents, the rates, and whether there is a constant."""
+    return tuple(n for _, n in law.terms), tuple(n for _, n in law.exponentials), bool(law.constant)
 
 
 def _derivatives(law: Continuation, r: Array) -> tuple[Array, Array, Array]:
-    form = (tuple(n for _, n in law.terms), tuple(n for _, n in law.exponentials), bool(law.constant))
+    form = form_of(law)
     coef = np.array([c for c, _ in (*law.terms, *law.exponentials)] + ([law.constant] if law.constant else []))
     value, slope, curvature = columns(r, law.joint, form)
     return value @ coef, slope @ coef, curvature @ coef
 
 
-def _dies_out(law: Continuation) -> bool:
+def dies_out(law: Continuation) -> bool:
     """Whether the energy goes to zero without a turn."""
     energy, slope, _ = _derivatives(law, law.joint * np.geomspace(1, 20, 60))
     return bool((energy * slope <= 0).all())
 
 
-def _rises(law: Continuation) -> bool:
+def repels(law: Continuation) -> bool:
     """Whether the energy rises, ever faster, towards r = 0."""
     _, slope, curvature = _derivatives(law, law.joint * np.linspace(0.05, 1, 60))
     return bool((slope < 0).all() and (curvature > 0).all())

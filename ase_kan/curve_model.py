@@ -1,0 +1,241 @@
+"""A KAN [1, 1] of a curve by evidence: all points, a fine grid, and leave-one-out errors.
+
+The energy over its scale De (the depth of the well) is a spline of the feature on a fine uniform grid; smoothness and noise are
+chosen by module `evidence`. What is large at short distances may vary more there: the local amplitude of the prior is
+De + |E|, times a power of 1/r that the evidence chooses too. The noise is the same for all points, or grows like De + |E|
+(again the evidence decides), or is what the user says; a force has the noise of an energy over 0.1 r.
+
+An error is told for every point from all others: with h_i the diagonal of the hat matrix, the error of a linear fit without point
+i is residual_i / (1 - h_i) (D. M. Allen, Technometrics 16, 125, 1974); points with a force are left out with it, 2 by 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ase_kan.bsplines import Array, basis, uniform_knots
+from ase_kan.data import PairCurve
+from ase_kan.end_laws import EndLaw, Stretch
+from ase_kan.evidence import Rows, Smoothness, Triangle, choose_smoothness
+from ase_kan.features import get_feature, two_derivatives
+from ase_kan.network import KANLayer, KANNetwork
+from ase_kan.pair import Affine
+
+#: Noise of an energy over that of a force, in units of the distance.
+FORCE_WEIGHT = 0.1
+#: Cells of the grid between the outermost data, and beyond them on each side: right at the end of its grid a KAN goes over to its
+#: base functions.
+FEWEST_CELLS, MOST_CELLS, BEYOND = 24, 120, 2
+#: Highest order of the differences that are penalised.
+HIGHEST_ORDER = 5
+#: A well shallower than this part of the largest energy is rounding.
+NEGLIGIBLE = 1e-6
+#: 1 - h below this is rounding.
+LEVERAGE_LEFT = 1e-7
+
+
+@dataclass(frozen=True)
+class CurveModel:
+    """The fit of a curve.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    feature : str
+    x, e : Affine
+        As in `PairFunction`.
+    grid : int
+        Cells between the outermost data.
+    depth : float
+        Scale of the energy, eV: the depth of the well.
+    noise : ndarray, shape (n,)
+        Standard deviation of each energy, eV.
+    noise_model : str
+        "uniform", "relative" or "given".
+    score : float
+        Minus twice the log of the evidence.
+    left_out : ndarray, shape (n,)
+        Prediction minus data where a point is left out, eV.
+    left_out_force : ndarray, shape (n,) or None
+        The same for forces, eV/Angstrom.
+    smoothness : Smoothness
+    posterior : Triangle
+        R of the coefficients: their covariance is (sigma De)^2 R^-1 R^-T.
+    """
+
+    network: KANNetwork
+    feature: str
+    x: Affine
+    e: Affine
+    grid: int
+    depth: float
+    noise: Array
+    noise_model: str
+    score: float
+    left_out: Array
+    left_out_force: Array | None
+    smoothness: Smoothness
+    posterior: Triangle
+
+
+def energy_offset_and_scale(energy: Array) -> tuple[float, float]:
+    """An energy to subtract (total energies have one), and the depth of the well, or the median size where there is none."""
+    offset = float(energy[-1]) if np.abs(energy).min() > np.ptp(energy) else 0.0
+    size = np.abs(energy - offset)
+    lowest = float((energy - offset).min())
+    if -lowest > NEGLIGIBLE * size.max():
+        return offset, -lowest
+    counted = np.sort(size[size > NEGLIGIBLE * size.max()])
+    return offset, float(counted[len(counted) // 2]) if len(counted) else 1.0
+
+
+class CurveProblem:
+    """The equations of a curve for one feature and grid.
+
+    Parameters
+    ----------
+    curve : PairCurve
+    feature : str
+    grid : int or None
+        Cells between the outermost data; None: as fine as the points are many, and two cells more on each side.
+    k : int
+    inflation : ndarray, shape (n,), optional
+        Factors of the noise (see `robust`).
+    """
+
+    def __init__(
+        self, curve: PairCurve, feature: str, grid: int | None, k: int, inflation: Array | None = None
+    ) -> None:
+        self.curve, self.feature, self.k = curve, feature, k
+        beyond = BEYOND if grid is None else 0
+        self.grid = int(np.clip(len(curve), FEWEST_CELLS, MOST_CELLS)) if grid is None else grid
+        ends = get_feature(feature).of_r(torch.from_numpy(curve.r[[0, -1]])).numpy()
+        self.x = Affine(float(ends.mean()), float(np.ptp(ends) / 2))
+        self.e = Affine(*energy_offset_and_scale(curve.energy))
+        reach = 1 + 2 * beyond / self.grid
+        self.knots = uniform_knots(-reach, reach, self.grid + 2 * beyond, k)
+        self.n = len(self.knots) - 1 - k
+        self.order = min(k, HIGHEST_ORDER)
+        reduced = (curve.energy - self.e.shift) / self.e.scale
+        value, slope, _ = self.splines(curve.r)
+        rows = Rows.of(value, reduced, k)
+        if curve.force is not None:
+            force = -curve.force * curve.r / self.e.scale
+            rows = Rows.stack(rows, Rows.of(slope * FORCE_WEIGHT, force * FORCE_WEIGHT, k))
+        self.rows = rows
+        size = 1 + np.abs(reduced)
+        self.models: dict[str, Array] = {"uniform": np.ones(len(size)), "relative": size}
+        if curve.errors is not None:
+            self.models = {"given": curve.errors / np.exp(np.log(curve.errors).mean())}
+        if inflation is not None:
+            self.models = {name: s * inflation for name, s in self.models.items()}
+        # Distances and amplitudes where the penalised differences are: in the middle of q + 1 splines.
+        middle = np.array([self.knots[c + 1 : c + k + 1].mean() for c in range(self.n)])
+        middle = np.convolve(middle, np.ones(self.order + 1) / (self.order + 1), mode="valid")
+        inverse = 1 / curve.r[::-1]
+        u = self.inputs(1 / inverse)[0]
+        order = np.argsort(u)
+        self.lever = np.interp(middle, u[order], inverse[order]) / inverse[-1]
+        self.amplitude = np.exp(np.interp(middle, u[order], np.log(size[::-1][order])))
+
+    def inputs(self, r: Array) -> tuple[Array, Array, Array]:
+        """u, r du/dr and r^2 d^2u/dr^2."""
+        x, slope, curvature = two_derivatives(get_feature(self.feature).of_r, r)
+        u = (x - self.x.shift) / self.x.scale
+        # The two ends of the data may be the ends of the grid, where rounding must not push them over.
+        u = np.where(np.abs(np.abs(u) - 1) < 1e-14, np.sign(u), u)
+        return u, slope * r / self.x.scale, curvature * r**2 / self.x.scale
+
+    def splines(self, r: Array) -> tuple[Array, Array, Array]:
+        """All splines at r, and r d/dr and r^2 d^2/dr^2 of them; shapes (n, splines)."""
+        u, du, ddu = self.inputs(r)
+        value, first, second = basis(self.knots, self.k, u, derivatives=2)
+        return value, first * du[:, None], second * du[:, None] ** 2 + first * ddu[:, None]
+
+    def scale(self, name: str) -> Array:
+        """Noise of every row in units of sigma, shape (N,)."""
+        s = self.models[name]
+        return s if self.curve.force is None else np.concatenate([s, s])
+
+    def choose(self) -> Smoothness:
+        """Smoothness and noise by evidence."""
+        scales = [self.scale(name) for name in self.models]
+        noises = [(self.rows.over(s), float(2 * np.log(s).sum())) for s in scales]
+        return choose_smoothness(noises, self.n, self.order, self.amplitude, self.lever)
+
+    def solve(self, smoothness: Smoothness, laws: Sequence[EndLaw] = ()) -> CurveModel:
+        """The network, with the ends tied to laws as well as those are known."""
+        name = list(self.models)[smoothness.noise]
+        scale = self.scale(name)
+        rows = self.rows.over(scale)
+        tied = Rows.stack(rows, *(self._tie(law, smoothness.sigma) for law in laws))
+        difference = np.diff(np.eye(self.order + 1), self.order, axis=0)[0]
+        triangle = Triangle.of(tied, self.n).with_penalty(difference, smoothness.weights[:, None])
+        coef = triangle.solve()[:, 0]
+        one = torch.ones(1, 1)
+        layer = KANLayer(
+            torch.from_numpy(self.knots)[None], torch.from_numpy(coef)[None, None], 0 * one, one, torch.zeros(1), "zero"
+        )
+        left_out = self._left_out(rows, tied, difference, smoothness.weights) * scale * self.e.scale
+        n = len(self.curve)
+        forces = None if self.curve.force is None else -left_out[n:] / (FORCE_WEIGHT * self.curve.r)
+        return CurveModel(
+            KANNetwork([layer]),
+            self.feature,
+            self.x,
+            self.e,
+            self.grid,
+            self.e.scale,
+            smoothness.sigma * scale[:n] * self.e.scale,
+            name,
+            smoothness.score,
+            left_out[:n],
+            forces,
+            smoothness,
+            triangle,
+        )
+
+    def stretch(self, smoothness: Smoothness) -> Stretch:
+        """The curve with its noise."""
+        s = smoothness.sigma * self.models[list(self.models)[smoothness.noise]] * self.e.scale
+        force = self.curve.force
+        return Stretch(
+            self.curve.r, self.curve.energy, s, force, None if force is None else s / (FORCE_WEIGHT * self.curve.r)
+        )
+
+    def _tie(self, law: EndLaw, sigma: float) -> Rows:
+        """E, r E' and r^2 E'' of a law at its joint."""
+        joint = np.array([law.law.joint])
+        matrix = np.concatenate(self.splines(joint))
+        target = law.derivatives() - np.array([self.e.shift, 0.0, 0.0])
+        error = np.maximum(law.errors, 1e-12 * (np.abs(target) + self.e.scale))
+        return Rows.of(matrix, target / self.e.scale, self.k).over(error / (self.e.scale * sigma))
+
+    def _left_out(self, rows: Rows, tied: Rows, difference: Array, weights: Array) -> Array:
+        """Prediction minus target of every row, with all rows of its point left out; over its noise."""
+        n = len(self.curve)
+        data = Triangle.of(tied, self.n)
+        for _ in range(20):
+            triangle = data.with_penalty(difference, weights[:, None])
+            white = triangle.whiten(rows)
+            coef = triangle.solve()[:, 0]
+            here = rows.first[:, None] + np.arange(self.k + 1)
+            residual = (rows.values * coef[here]).sum(axis=1) - rows.target
+            left = 1 - (white**2).sum(axis=0)
+            if self.curve.force is None:
+                if left.min() > LEVERAGE_LEFT:
+                    return residual / left
+            else:
+                cross = -(white[:, :n] * white[:, n:]).sum(axis=0)
+                determinant = left[:n] * left[n:] - cross**2
+                if determinant.min() > LEVERAGE_LEFT:
+                    first = (left[n:] * residual[:n] - cross * residual[n:]) / determinant
+                    second = (left[:n] * residual[n:] - cross * residual[:n]) / determinant
+                    return np.concatenate([first, second])
+            # Data without noise are passed through, and rounding is all that is left of 1 - h: slightly smoother, then.
+            weights = weights * 10
+        return residual
