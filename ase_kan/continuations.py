@@ -31,8 +31,8 @@ from torch import Tensor
 from ase_kan.cutoff import switch
 from ase_kan.features import Array, value_and_slope
 
-CORES = ("power", "zbl")
-TAILS = ("power",)
+CORES = ("auto", "power", "zbl")
+TAILS = ("auto", "power", "coulomb")
 #: Width of the stretch behind a joint that its curvature is compared with, as a part of the joint.
 STRETCH = 0.15
 #: Curvatures that differ by less than this part agree.
@@ -160,7 +160,7 @@ def match_core(
         follows the tangent plus a wall: ZBL for real elements, else (r0/r)^12 times the largest energy in the data,
         again above its own tangent. It is convex, and attractive until the wall is felt.
     """
-    charges = _charges(elements)
+    charges = charges_of(elements)
     if kind == "zbl":
         if charges is None:
             raise ValueError("core='zbl' needs the two elements of the pair: give elements=, or use core='power'")
@@ -252,14 +252,8 @@ def fading_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) -
     return Continuation(domain[1], ((energy - d, FASTEST), (d, 2 * FASTEST)))
 
 
-def tail_range(tail: Continuation, level: float) -> float:
-    """A distance from which on a tail is smaller than `level` (eV)."""
-    slowest = min(n for _, n in tail.terms)
-    height = sum(abs(c) for c, _ in tail.terms)
-    return float(tail.joint * max(1.0, height / level) ** (1 / slowest))
-
-
-def _charges(elements: tuple[str, str] | None) -> tuple[int, int] | None:
+def charges_of(elements: tuple[str, str] | None) -> tuple[int, int] | None:
+    """Atomic numbers of two elements, or None if they are unknown."""
     if elements is None:
         return None
     first, second = (atomic_numbers[symbol] for symbol in elements)

@@ -1,12 +1,13 @@
 """A KAN [1, 1] of a curve by evidence: all points, a fine grid, and leave-one-out errors.
 
-The energy over its scale De (the depth of the well) is a spline of the feature on a fine uniform grid; smoothness and noise are
-chosen by module `evidence`. What is large at short distances may vary more there: the local amplitude of the prior is
-De + |E|, times a power of 1/r that the evidence chooses too. The noise is the same for all points, or grows like De + |E|
-(again the evidence decides), or is what the user says; a force has the noise of an energy over 0.1 r.
+The energy over its scale De (the depth of the well) is a spline of the feature on a fine uniform grid; smoothness and
+noise are chosen by module `evidence`. What is large at short distances may vary more there: the local amplitude of the
+prior is De + |E|, times a power of 1/r that the evidence chooses too. The noise is the same for all points, or grows
+like De + |E| (again the evidence decides), or is what the user says; a force has the noise of an energy over 0.1 r.
 
-An error is told for every point from all others: with h_i the diagonal of the hat matrix, the error of a linear fit without point
-i is residual_i / (1 - h_i) (D. M. Allen, Technometrics 16, 125, 1974); points with a force are left out with it, 2 by 2.
+An error is told for every point from all others: with h_i the diagonal of the hat matrix, the error of a linear fit
+without point i is residual_i / (1 - h_i) (D. M. Allen, Technometrics 16, 125, 1974); points with a force are left out
+with it, 2 by 2.
 """
 
 from __future__ import annotations
@@ -19,21 +20,27 @@ import torch
 
 from ase_kan.bsplines import Array, basis, uniform_knots
 from ase_kan.data import PairCurve
-from ase_kan.end_laws import EndLaw, Stretch
-from ase_kan.evidence import Rows, Smoothness, Triangle, choose_smoothness
+from ase_kan.end_laws import MARGIN, WALL_PARTS, EndLaw, Stretch, choose_tail, choose_wall
+from ase_kan.evidence import Rows, Smoothness, Triangle, choose_smoothness, rounded
 from ase_kan.features import get_feature, two_derivatives
 from ase_kan.network import KANLayer, KANNetwork
 from ase_kan.pair import Affine
 
 #: Noise of an energy over that of a force, in units of the distance.
 FORCE_WEIGHT = 0.1
-#: Cells of the grid between the outermost data, and beyond them on each side: right at the end of its grid a KAN goes over to its
-#: base functions.
+#: Cells of the grid between the outermost data, and beyond them on each side: right at the end of its grid a KAN goes
+#: over to its base functions.
 FEWEST_CELLS, MOST_CELLS, BEYOND = 24, 120, 2
 #: Highest order of the differences that are penalised.
 HIGHEST_ORDER = 5
 #: A well shallower than this part of the largest energy is rounding.
 NEGLIGIBLE = 1e-6
+#: Features that are tried by default; one after the first must have strong evidence.
+FEATURES_TRIED = ("1/r", "log r")
+#: Distances at which a fit stands in for data.
+SAMPLES = 200
+#: A law is not known better than this, relatively.
+LEAST_ERROR = 1e-12
 #: 1 - h below this is rounding.
 LEVERAGE_LEFT = 1e-7
 
@@ -83,7 +90,7 @@ class CurveModel:
 
 
 def energy_offset_and_scale(energy: Array) -> tuple[float, float]:
-    """An energy to subtract (total energies have one), and the depth of the well, or the median size where there is none."""
+    """An energy to subtract (total energies have one), and the depth of the well or, without one, the median size."""
     offset = float(energy[-1]) if np.abs(energy).min() > np.ptp(energy) else 0.0
     size = np.abs(energy - offset)
     lowest = float((energy - offset).min())
@@ -211,31 +218,68 @@ class CurveProblem:
         """E, r E' and r^2 E'' of a law at its joint."""
         joint = np.array([law.law.joint])
         matrix = np.concatenate(self.splines(joint))
-        target = law.derivatives() - np.array([self.e.shift, 0.0, 0.0])
-        error = np.maximum(law.errors, 1e-12 * (np.abs(target) + self.e.scale))
-        return Rows.of(matrix, target / self.e.scale, self.k).over(error / (self.e.scale * sigma))
+        target = (law.derivatives() - np.array([self.e.shift, 0.0, 0.0])) / self.e.scale
+        error = np.maximum(law.errors / self.e.scale, LEAST_ERROR * (np.abs(target) + 1))
+        # Digits that depend on the processor are left out: they are far below any error.
+        target = np.round(target * 2.0**44) / 2.0**44
+        return Rows.of(matrix, target, self.k).over(rounded(error / sigma))
 
     def _left_out(self, rows: Rows, tied: Rows, difference: Array, weights: Array) -> Array:
         """Prediction minus target of every row, with all rows of its point left out; over its noise."""
-        n = len(self.curve)
+        n, result = len(self.curve), np.zeros(len(rows))
         data = Triangle.of(tied, self.n)
-        for _ in range(20):
-            triangle = data.with_penalty(difference, weights[:, None])
-            white = triangle.whiten(rows)
-            coef = triangle.solve()[:, 0]
+        # Data without noise are passed through, and rounding is all that is left of 1 - h: slightly smoother, then.
+        for smoother in 10.0 ** np.arange(20):
+            triangle = data.with_penalty(difference, smoother * weights[:, None])
+            white, coef = triangle.whiten(rows), triangle.solve()[:, 0]
             here = rows.first[:, None] + np.arange(self.k + 1)
             residual = (rows.values * coef[here]).sum(axis=1) - rows.target
             left = 1 - (white**2).sum(axis=0)
             if self.curve.force is None:
-                if left.min() > LEVERAGE_LEFT:
-                    return residual / left
+                rest = np.maximum(left, LEVERAGE_LEFT)
+                result = residual / rest
             else:
                 cross = -(white[:, :n] * white[:, n:]).sum(axis=0)
-                determinant = left[:n] * left[n:] - cross**2
-                if determinant.min() > LEVERAGE_LEFT:
-                    first = (left[n:] * residual[:n] - cross * residual[n:]) / determinant
-                    second = (left[:n] * residual[n:] - cross * residual[:n]) / determinant
-                    return np.concatenate([first, second])
-            # Data without noise are passed through, and rounding is all that is left of 1 - h: slightly smoother, then.
-            weights = weights * 10
-        return residual
+                rest = np.maximum(left[:n] * left[n:] - cross**2, LEVERAGE_LEFT)
+                result[:n] = (left[n:] * residual[:n] - cross * residual[n:]) / rest
+                result[n:] = (left[:n] * residual[n:] - cross * residual[:n]) / rest
+            if rest.min() > LEVERAGE_LEFT:
+                break
+        return result
+
+
+def choose_model(curve: PairCurve, feature: str | None, grid: int | None, k: int) -> tuple[CurveProblem, Smoothness]:
+    """The feature, the smoothness and the noise of the largest evidence.
+
+    Parameters
+    ----------
+    feature : str or None
+        None: 1/r, or log r where the evidence for it is strong (curves over decades of distance, oscillations).
+    """
+    names = FEATURES_TRIED if feature is None else (feature,)
+    problems = [CurveProblem(curve, name, grid, k) for name in names]
+    choices = [(problem, problem.choose()) for problem in problems]
+    return min(choices, key=lambda choice: choice[1].score + (0 if choice is choices[0] else MARGIN))
+
+
+def laws_of_ends(
+    problem: CurveProblem, smoothness: Smoothness, wall: bool, tail: bool, coulomb: bool
+) -> tuple[EndLaw | None, EndLaw | None]:
+    """What the near and the far end of a curve support, of those asked for.
+
+    Where the points are too few for a wall, the fit between them stands in.
+    """
+    stretch = problem.stretch(smoothness)
+    well = float(stretch.r[int(np.argmin(stretch.energy))])
+    near = choose_wall(stretch, well) if wall else None
+    if wall and near is None:
+        model = problem.solve(smoothness)
+        low, high = float(stretch.r[0]), min(well, float(stretch.r[0] + WALL_PARTS[0] * np.ptp(stretch.r)))
+        r = np.linspace(low, high, SAMPLES)
+        value, slope, _ = problem.splines(r)
+        coef = model.network[0].coef[0, 0].numpy()
+        noise = np.interp(r, stretch.r, stretch.noise)
+        energy, force = (problem.e.scale * np.einsum("rc,c->r", part, coef) for part in (value, -slope / r[:, None]))
+        between = Stretch(r, energy + problem.e.shift, noise, force, noise / (FORCE_WEIGHT * r))
+        near = choose_wall(between, well)
+    return near, choose_tail(stretch, well, coulomb) if tail else None

@@ -5,11 +5,12 @@ With j the end of the data, t = r/j - 1 and s = j/r, the candidates are sums of 
     wall   A s^n + B s^(n/2) (+ D),    A exp(-n t) + B exp(-n t/2) (+ D)
     tail   C s^6 + D s^12,  C s^6 + D s^8 (+ E s^10),  C s^n with 3 < n <= 12,  C exp(-n t),  0
 
-A wall with A > 0 that is repulsive at j is so, and convex, everywhere below: E' = -(n/2j) u (2 A u + B) with u = exp(-n t/2)
-keeps its sign while u grows (likewise for powers). The first wall holds Lennard-Jones (n = 12), the second Morse and, to a few
-per cent over a decade of distance, ab initio noble gases, whose walls are exponentials bent by dispersion. Below an exponent
-of 3 the energy of a crystal has no limit, so charges (s^1) are for those who ask. Every candidate is fitted by weighted least
-squares to a stretch of data; the Bayesian information criterion, N log(residual) + parameters log N, takes one.
+A wall with A > 0 that is repulsive at j is so, and convex, everywhere below: E' = -(n/2j) u (2 A u + B) with u = exp(-n
+t/2) keeps its sign while u grows (likewise for powers). The first wall holds Lennard-Jones (n = 12), the second Morse
+and, to a few per cent over a decade of distance, ab initio noble gases, whose walls are exponentials bent by
+dispersion. Below an exponent of 3 the energy of a crystal has no limit, so charges (s^1) are for those who ask. Every
+candidate is fitted by weighted least squares to a stretch of data; the Bayesian information criterion, N log(residual)
++ parameters log N, takes one.
 """
 
 from __future__ import annotations
@@ -28,14 +29,18 @@ WALL_EXPONENTS = np.arange(5.0, 40.25, 0.25)
 TAIL_EXPONENTS = np.arange(3.25, 12.25, 0.25)
 TAIL_RATES = np.arange(3.0, 30.25, 0.25)
 STEP = 0.25
-#: Dispersion is what neutral atoms have: another tail must be better by this much, strong evidence (R. E. Kass, A. E. Raftery,
-#: J. Am. Stat. Assoc. 90, 773, 1995).
+#: Dispersion is what neutral atoms have: another tail must be better by this much, strong evidence (R. E. Kass, A. E.
+#: Raftery, J. Am. Stat. Assoc. 90, 773, 1995).
 MARGIN = 10.0
-#: The stretch of a tail, and of a wall, as a part of the range of the data.
-TAIL_PART = 0.4
+#: And nothing at all is believed unless something is better by this much: noise has a sign too.
+NOTHING_MARGIN = 6.0
+#: The stretch of a tail, and of a wall, as a part of the range of the data: the longest that a law fits.
+TAIL_PARTS = (0.4, 0.3, 0.2)
 WALL_PARTS = (0.3, 0.2, 0.15, 0.1, 0.05)
 #: A law fits if its residuals are below this part of the energies, or explained by the noise up to this factor.
 MISFIT, NOISE_FACTOR = 0.01, 1.5
+#: And it is the very law if they are below this part.
+EXACT = 1e-7
 #: Fewest points that a law is fitted to.
 FEWEST = 6
 #: A tail is not determined if its energy beyond the data is known to less than this part.
@@ -81,7 +86,7 @@ class EndLaw:
     errors : ndarray, shape (3,)
         Standard errors of E, r E' and r^2 E'' at the joint, eV.
     misfit : float
-        RMS residual over RMS energy of the stretch.
+        RMS residual over the standard deviation of the energies.
     explained : float
         RMS residual over noise.
     criterion : float
@@ -102,8 +107,13 @@ class EndLaw:
         return np.concatenate(_derivatives(self.law, np.array([self.law.joint])))
 
     @property
+    def exact(self) -> bool:
+        """Whether noise (or rounding) explains the residuals: a law that is only near the data must not bend a fit."""
+        return self.explained <= NOISE_FACTOR or self.misfit <= EXACT
+
+    @property
     def fits(self) -> bool:
-        return self.misfit <= MISFIT or self.explained <= NOISE_FACTOR
+        return self.misfit <= MISFIT or self.exact
 
 
 Form = tuple[tuple[float, ...], tuple[float, ...], bool]  # exponents of powers, rates of exponentials, a constant
@@ -134,14 +144,19 @@ def choose_tail(data: Stretch, well: float, coulomb: bool) -> EndLaw | None:
         Admit s^1.
     """
     joint = float(data.r[-1])
-    stretch = data.part(max(joint - TAIL_PART * (joint - float(data.r[0])), min(well, 0.9 * joint)), joint)
+    start = float(data.r[0])
 
     def form(n: float, kind: str) -> Form:
         return ((n,), (), False) if kind == "power" else ((), (n,), False)
 
     rigid = CHARGES if coulomb else (NOTHING, *DISPERSION)
     shaped = {} if coulomb else {"power": TAIL_EXPONENTS, "exponential": TAIL_RATES}
-    return _best(stretch, joint, rigid, form, shaped, dies_out)
+    for part in TAIL_PARTS:
+        stretch = data.part(max(joint - part * (joint - start), min(well, (1 - part / 4) * joint)), joint)
+        law = _best(stretch, joint, rigid, form, shaped, dies_out)
+        if law is not None:
+            return law
+    return None
 
 
 def choose_wall(data: Stretch, well: float) -> EndLaw | None:
@@ -175,8 +190,8 @@ def _best(
     trials = [_fit(stretch, joint, candidate) for candidate in rigid]
     for kind, shapes in shaped.items():
         tried = {float(n): _fit(stretch, joint, form(float(n), kind)) for n in shapes[:: round(1 / STEP)]}
-        best = min(tried, key=lambda n: tried[n].criterion)
-        near = shapes[(np.abs(shapes - best) < 1) & (shapes != best)]
+        best: float = min(tried, key=lambda n: tried[n].criterion)
+        near = shapes[(np.abs(shapes - float(best)) < 1) & (shapes != best)]
         trials += [tried[best], *(_fit(stretch, joint, form(float(n), kind)) for n in near)]
     for trial in sorted(trials, key=lambda trial: trial.criterion):
         if np.isfinite(trial.criterion) and valid(_continuation(joint, trial)):
@@ -225,6 +240,7 @@ def _fit(stretch: Stretch, joint: float, form: Form) -> _Trial:
     square = float((residual**2).mean() + 1e-30 * (y**2).mean() + 1e-300)
     parameters = terms + (form not in RIGID)
     margin = 0.0 if form in RIGID or len(form[0]) + len(form[1]) > 1 else MARGIN
+    margin -= NOTHING_MARGIN * (form == NOTHING)
     return _Trial(form, coef, matrix, residual, len(y) * np.log(square) + parameters * np.log(len(y)) + margin)
 
 
@@ -233,18 +249,17 @@ def _judge(stretch: Stretch, joint: float, trial: _Trial) -> EndLaw:
     size, matrix, coef = len(stretch), trial.matrix, trial.coef
     square = float((trial.residual**2).mean())
     energy = trial.residual[:size] * stretch.noise
-    spread = float(np.sqrt((stretch.energy**2).mean())) or 1.0
+    # Their changes are what a law explains: total energies are none of it.
+    spread = float(np.std(stretch.energy)) or 1.0
     errors, vague = np.zeros(3), 0.0
     if len(coef):
-        # Residuals above the noise are no accidents that many points even out.
-        known = square if square <= NOISE_FACTOR**2 else square * len(trial.residual) / len(coef)
-        covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True) * known
+        covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True) * square
         ends = np.concatenate(columns(np.array([joint]), joint, trial.form))
         errors = np.sqrt(np.einsum("it,tu,iu->i", ends, covariance, ends).clip(0))
         beyond = joint * np.linspace(1, 3, 81)
         weight = columns(beyond, joint, trial.form)[0].T @ beyond**2
         total = abs(float(weight @ coef))
-        vague = float(np.sqrt(max(0.0, weight @ covariance @ weight))) / total if total else np.inf
+        vague = float(np.sqrt(np.maximum(weight @ covariance @ weight, 0.0))) / total if total else np.inf
     return EndLaw(
         _continuation(joint, trial),
         errors,

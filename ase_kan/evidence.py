@@ -15,8 +15,8 @@ computed for many candidates at once by rotating the rows of the penalty into th
 the normal equations lose the digits that exact data have. All matrices are banded, the operations are elementwise in a
 fixed order, and so are the same on every processor.
 
-Sources: G. Wahba, Ann. Statist. 13, 1378 (1985) (choice by restricted likelihood); P. H. C. Eilers, B. D. Marx, Statist.
-Sci. 11, 89 (1996) (difference penalties); G. H. Golub, C. F. Van Loan, Matrix Computations, 5.1.8 (rotations).
+Sources: G. Wahba, Ann. Statist. 13, 1378 (1985) (choice by restricted likelihood); P. H. C. Eilers, B. D. Marx,
+Statist. Sci. 11, 89 (1996) (difference penalties); G. H. Golub, C. F. Van Loan, Matrix Computations, 5.1.8 (rotations).
 Index letters: i row of data, c coefficient, h candidate.
 """
 
@@ -141,7 +141,9 @@ class Triangle:
         k = width - 2
         coef = np.zeros((n + k, many))
         for c in range(n - 1, -1, -1):
-            coef[c] = (self.rows[c, k + 1] - (self.rows[c, 1 : k + 1] * coef[c + 1 : c + k + 1]).sum(0)) / self.rows[c, 0]
+            coef[c] = (self.rows[c, k + 1] - (self.rows[c, 1 : k + 1] * coef[c + 1 : c + k + 1]).sum(0)) / self.rows[
+                c, 0
+            ]
         return coef[:n]
 
     def whiten(self, rows: Rows) -> Array:
@@ -155,6 +157,13 @@ class Triangle:
             left[c] /= self.rows[c, 0, 0]
             left[c + 1 : c + k + 1] -= self.rows[c, 1 : k + 1] * left[c]
         return left[:n]
+
+
+def rounded(values: Array) -> Array:
+    """With 30 binary digits: the last ones of powers and logarithms depend on the processor."""
+    mantissa, exponent = np.frexp(values)
+    result: Array = np.ldexp(np.round(mantissa * 2.0**30) / 2.0**30, exponent)
+    return result
 
 
 def _householder(block: Array) -> Array:
@@ -265,7 +274,7 @@ def choose_smoothness(
                 free = amplitude * lever ** powers[at]
                 best = Smoothness(
                     noise,
-                    10 ** (logs[at] / 2) / free,
+                    rounded(10 ** (logs[at] / 2) / free),
                     float(logs[at]),
                     float(powers[at]),
                     float(sigma[at]),

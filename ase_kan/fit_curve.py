@@ -14,13 +14,16 @@ from torch import Tensor
 
 from ase_kan import __version__, pykan
 from ase_kan.continuations import SLOWEST, STRETCH, ends_at_zero
+from ase_kan.curve_model import CurveModel, choose_model, energy_offset_and_scale, laws_of_ends
 from ase_kan.data import Array, PairCurve
+from ase_kan.end_laws import EndLaw
 from ase_kan.features import FEATURES, get_feature, value_and_slope
 from ase_kan.levenberg import EVALUATIONS, STARTS, fit_deep, taught
-from ase_kan.linear import BEYOND, FOLDS, Reduction, choose_grid, count_values, fit_linear
+from ase_kan.linear import FOLDS, count_values
 from ase_kan.network import check_architecture
 from ase_kan.pair import Affine, Ends, PairFunction
 from ase_kan.potential import KANPotential
+from ase_kan.report import HeldOut, describe_fit
 from ase_kan.result import FitResult, Report, training_bar
 
 Mask = NDArray[np.bool_]
@@ -32,6 +35,10 @@ HOLDOUT_FRACTION = 0.1
 PYKAN_STEPS = 20
 #: Fewest points of which some can be held out, and fewest that a cutoff must leave as they were fitted.
 MIN_POINTS = 5
+#: Degree from which on a KAN has a continuous curvature.
+SMOOTH_DEGREE = 3
+#: Energies are not told apart below this part of the depth of the well.
+SAME = 1e-8
 DEFAULT_FEATURE = "1/r"
 #: A tail is spoken of if the energy there exceeds this part of the data's median deviation, and 3 times the error.
 NOTABLE = 1e-2
@@ -50,8 +57,8 @@ def fit_curve(
     cutoff: float | None = None,
     onset: float | None = None,
     smooth: bool = True,
-    core: str | None = "power",
-    tail: str | None = "power",
+    core: str | None = "auto",
+    tail: str | None = "auto",
     progress: bool = False,
 ) -> FitResult:
     """Fit a KAN pair potential to a curve.
@@ -139,9 +146,9 @@ class _Plan:
 
     optimizer: str
     width: tuple[int, ...]
-    grid: int | None  # None: chosen by cross-validation
+    grid: int | None  # None: fine
     k: int
-    feature: str
+    feature: str | None  # None: chosen by evidence
     seed: int
     steps: int
 
@@ -170,8 +177,8 @@ class _Plan:
             raise ValueError("a single edge is solved for directly and takes no steps: leave steps out")
         check_architecture(width, grid=grid, k=k, steps=steps)
         if feature is None:
-            feature = "r" if by_pykan else DEFAULT_FEATURE
-        if feature != "auto":
+            feature = "r" if by_pykan else None if single else DEFAULT_FEATURE
+        if feature not in (None, "auto"):
             get_feature(feature)
         return cls(optimizer, width, grid, k, feature, seed, steps)
 
@@ -230,69 +237,98 @@ def _choose_feature(curve: PairCurve, plan: _Plan, progress: bool) -> tuple[str,
 
 @dataclass(frozen=True)
 class _Trained:
-    """A bare KAN, and how it came about."""
+    """A bare KAN, and how it came about; with what a linear fit knows besides."""
 
     function: PairFunction
     plan: _Plan
     history: dict[str, Array]
-    interrupted: bool
+    interrupted: bool = False
+    model: CurveModel | None = None
+    wall: EndLaw | None = None
+    tail: EndLaw | None = None
+
+
+def _train_linear(curve: PairCurve, plan: _Plan, ends: Ends) -> _Trained:
+    """All points, smoothness by evidence, the ends tied to the laws that the data support."""
+    if curve.force is None and len(curve) < MIN_POINTS or count_values(curve) <= min(plan.k, 5):
+        raise ValueError(f"{len(curve)} points are too few to fit: give at least {max(MIN_POINTS, plan.k + 1)}")
+    problem, smoothness = choose_model(curve, plan.feature, plan.grid, plan.k)
+    smooth = plan.k >= SMOOTH_DEGREE  # else there is no curvature to tie
+    wall, tail = laws_of_ends(
+        problem,
+        smoothness,
+        wall=smooth and ends.core == "auto",
+        tail=smooth and ends.tail in ("auto", "coulomb") and ends.rule(float(curve.r[-1])).radius > curve.r[-1],
+        coulomb=ends.tail == "coulomb",
+    )
+    model = problem.solve(smoothness, [law for law in (wall, tail) if law is not None and law.exact])
+    domain = (float(curve.r[0]), float(curve.r[-1]))
+    function = PairFunction(model.network, domain, Ends().rule(domain[1]), model.feature, model.x, model.e)
+    plan = replace(plan, grid=model.grid, feature=model.feature)
+    return _Trained(function, plan, {}, model=model, wall=wall, tail=tail)
 
 
 def _train(train: PairCurve, holdout: PairCurve, plan: _Plan, report: Report | None = None) -> _Trained:
-    grid, beyond = plan.grid, 0
-    if grid is None:
-        beyond = BEYOND
-        grid = choose_grid(train, Reduction.of(train, plan.feature), plan.k)
-        plan = replace(plan, grid=grid)
-    needed = _count_parameters(plan, grid)
+    if plan.linear:
+        return _train_linear(train, plan, Ends(core=None, tail=None))
+    assert plan.grid is not None and plan.feature is not None
+    needed = _count_parameters(plan, plan.grid)
     values = len(train) if plan.optimizer == "pykan" else count_values(train)
     if values < needed:
         raise ValueError(
             f"{values} training values cannot fix the {needed} parameters of a KAN {plan.width} with "
-            f"grid={grid}, k={plan.k}: give more points or a smaller network"
+            f"grid={plan.grid}, k={plan.k}: give more points or a smaller network"
         )
     x, e = Affine(), Affine()
     interrupted = False
-    history: dict[str, Array] = {}
     if plan.optimizer == "pykan":
-        model = pykan.new_model(plan.width, grid, plan.k, plan.seed)
+        model = pykan.new_model(plan.width, plan.grid, plan.k, plan.seed)
         of_r = get_feature(plan.feature).of_r
         columns = [tuple(torch.from_numpy(a)[:, None] for a in (c.r, c.energy)) for c in (train, holdout)]
         points, test = ((of_r(r), energy) for r, energy in columns)
         history = pykan.train(model, points, test, plan.steps, report)
         network = pykan.from_pykan(model)
     else:
-        if plan.linear:
-            reduction = Reduction.of(train, plan.feature)
-            network = fit_linear(train, reduction, grid, plan.k, beyond)[0]
-        else:
-            reduction, targets = taught(train, plan.feature)
-            e = reduction.e
-            # The bar shows eV: the reduced error times the unit of energy.
-            scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
-            network, loss, interrupted = fit_deep(plan.width, grid, plan.k, targets, plan.seed, plan.steps, scaled)
-            history = {"train": loss * e.scale}
+        reduction, targets = taught(train, plan.feature)
         x, e = reduction.x, reduction.e
+        # The bar shows eV: the reduced error times the unit of energy.
+        scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
+        network, loss, interrupted = fit_deep(plan.width, plan.grid, plan.k, targets, plan.seed, plan.steps, scaled)
+        history = {"train": loss * e.scale}
     domain = (float(train.r[0]), float(train.r[-1]))
     function = PairFunction(network, domain, Ends().rule(domain[1]), plan.feature, x, e)
     return _Trained(function, plan, history, interrupted)
 
 
 def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult:
-    train, holdout = _split(curve, plan.seed)
     steps = plan.steps * (1 if plan.optimizer == "pykan" else STARTS)
-    with training_bar(progress and not plan.linear, steps) as report:
-        trained = _train(train, holdout, plan, report)
-    error = _errors(trained.function.bare, train)[0]
+    train, holdout = (curve, None) if plan.linear and curve.source is None else _split(curve, plan.seed)
+    if plan.linear:
+        trained = _train_linear(curve, plan, ends)
+    else:
+        assert holdout is not None
+        with training_bar(progress, steps) as report:
+            trained = _train(train, holdout, plan, report)
+    bare_held = _held_out(trained.function.bare, train, holdout, trained)
+    error = max(
+        _errors(trained.function.bare, train)[0],
+        float(np.median(np.abs(bare_held.energy))),
+        SAME * energy_offset_and_scale(train.energy)[1],
+    )
     last_slope = float(value_and_slope(trained.function.bare, train.r[-1:])[1][0])
-    over = ends_at_zero(train.r, train.energy, last_slope, error)
-    function = ends.attach(trained.function, curve.elements, error if over else None)
-    bare = (*_errors(function.bare, holdout), *_errors(function.bare, train))
-    _check_tail(function, train, bare[2])
-    errors = (*_errors(function, holdout), *_errors(function, train))
+    far = trained.tail
+    nothing = far is not None and not (far.law.terms or far.law.exponentials)
+    over = nothing or (far is None and ends_at_zero(train.r, train.energy, last_slope, error))
+    function = ends.attach(
+        trained.function, curve.elements, error if over else None, trained.wall, None if nothing else far
+    )
+    _check_tail(function, train, error, made_up=far is None and not over)
+    held = _held_out(function, train, holdout, trained)
+    bare_train = _errors(function.bare, train)
+    errors = (held.energy_rmse, held.force_rmse, *_errors(function, train))
     history = trained.history
-    history.setdefault("train", np.array([bare[2]]))
-    history.setdefault("holdout", np.array([bare[0]]))
+    history.setdefault("train", np.array([bare_train[0]]))
+    history.setdefault("holdout", np.array([bare_held.energy_rmse]))
     info = {
         "ase_kan": __version__,
         **asdict(trained.plan),
@@ -307,14 +343,18 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
     if function.cutoff.onset is None or function.cutoff.onset < train.r[-1]:
         told.append(
             f"these errors are with the cutoff at {function.cutoff.radius:g} A, which changes energies within the data "
-            f"(to {train.r[-1]:g} A); the fit alone: energy RMSE {bare[2]:.2e} eV, hold-out {bare[0]:.2e} eV"
+            f"(to {train.r[-1]:g} A); the fit alone: energy RMSE {bare_train[0]:.2e} eV, hold-out "
+            f"{bare_held.energy_rmse:.2e} eV"
         )
+    told += describe_fit(function, trained.model, bare_held, ends)
     potential = KANPotential({curve.elements: function}, info=info)
     return FitResult(potential, history, *errors, report="\n".join(told))
 
 
-def _check_tail(function: PairFunction, curve: PairCurve, error: float) -> None:
+def _check_tail(function: PairFunction, curve: PairCurve, error: float, made_up: bool) -> None:
     """Warn of a tail that was made up because the energy does not head for zero."""
+    if not made_up:
+        return
     # Over a stretch, since noise makes the slope at the end itself anything.
     low, end = function.domain
     ends = np.array([max(low, end * (1 - STRETCH)), end])
@@ -356,12 +396,34 @@ def _part(curve: PairCurve, mask: Mask) -> PairCurve:
 
 
 def _errors(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[float, float]:
+    energy, force = _deviations(function, curve)
+    return _rms(energy), float("nan") if force is None else _rms(force)
+
+
+def _deviations(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[Array, Array | None]:
+    """Energies and forces of a function minus those of a curve."""
     energy, slope = value_and_slope(function, curve.r)
     force = curve.force
     if force is None and curve.source is not None:
         force = curve.source(curve.r)[1]
-    force_rmse = float("nan") if force is None else _rms(-slope - force)
-    return _rms(energy - curve.energy), force_rmse
+    return energy - curve.energy, None if force is None else -slope - force
+
+
+def _held_out(
+    function: Callable[[Tensor], Tensor], train: PairCurve, holdout: PairCurve | None, trained: _Trained
+) -> HeldOut:
+    """Errors on points that the fit has not seen: held-out ones, or every one but the two ends from all others."""
+    if holdout is not None:
+        return HeldOut(holdout.energy, *_deviations(function, holdout))
+    model = trained.model
+    assert model is not None
+    energy, force = _deviations(function, train)
+    seen = _deviations(trained.function.bare, train)
+    # How much worse the bare KAN gets at a point without it, on top of what cutoff and fit do there.
+    energy = energy + model.left_out - seen[0]
+    if force is not None and model.left_out_force is not None and seen[1] is not None:
+        force = (force + model.left_out_force - seen[1])[1:-1]
+    return HeldOut(train.energy[1:-1], energy[1:-1], force)
 
 
 def _rms(values: Array) -> float:

@@ -1,13 +1,13 @@
 """Laws joined to a KAN: exactly continuous, up to the second derivative, and still what the data said farther out.
 
-The KAN was tied to the law at the joint as well as the law is known there; what is left between the two goes into terms that do
-not change the law's character.
+The KAN was tied to the law at the joint as well as the law is known there; what is left between the two goes into terms
+that do not change the law's character.
 
     wall   the coefficients A, B and the constant D are solved for again, from E, r E' and r^2 E'' of the KAN
     tail   three terms that die out faster than the law take the rest of E, r E' and r^2 E''
 
-Where two atoms are so close that energies pass some 10 eV, nuclei repel each other through fewer and fewer electrons, and no law
-fitted farther out holds: with elements known, the wall goes over to the ZBL repulsion.
+Where two atoms are so close that energies pass some 10 eV, nuclei repel each other through fewer and fewer electrons,
+and no law fitted farther out holds: with elements known, the wall goes over to the ZBL repulsion.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from torch import Tensor
 
 from ase_kan.bsplines import Array
 from ase_kan.continuations import Continuation, zbl
-from ase_kan.end_laws import EndLaw, columns, form_of, repels
+from ase_kan.end_laws import EndLaw, Form, columns, form_of, repels
 from ase_kan.features import two_derivatives
 from ase_kan.solve import least_squares
 
 #: Energies (eV) of the wall where ZBL begins to count, and of ZBL where it is all.
 BLEND_FROM, BLEND_TO = 3.0, 100.0
-#: If the wall and ZBL differ by more than this factor where one begins to go over to the other, the units are not eV and Angstrom,
-#: or the symbols mean nothing.
+#: If the wall and ZBL differ by more than this factor where one begins to go over to the other, the units are not eV
+#: and Angstrom, or the symbols mean nothing.
 COMPARABLE = 5.0
 #: ZBL is all at this part of the distance where it begins to count at the latest.
 WIDEST, NARROWEST = 0.6, 0.2
 #: The terms that correct a tail: how much faster they die out than the law, for powers and (times) for exponentials.
 FASTER = (6.0, 12.0, 18.0)
+#: Corrections below this part of the energy are rounding.
+ROUNDING = 1e-9
 
 
 def ends_of(bare: Callable[[Tensor], Tensor], joint: float) -> Array:
@@ -102,12 +104,15 @@ def join_tail(law: EndLaw, bare: Callable[[Tensor], Tensor]) -> Continuation:
     """The tail beyond the joint."""
     tail = law.law
     rest = ends_of(bare, tail.joint) - law.derivatives()
+    form: Form
     if tail.exponentials:
         rates = tuple((1 + faster / 6) * max(n for _, n in tail.exponentials) for faster in FASTER)
         form = ((), rates, False)
     else:
         form = (tuple(max([6.0, *(n for _, n in tail.terms)]) + faster for faster in FASTER), (), False)
     coef = least_squares(np.concatenate(columns(np.array([tail.joint]), tail.joint, form)), rest).tolist()
+    if np.abs(coef).max() <= ROUNDING * np.abs(law.derivatives()[0]):
+        return replace(tail, order=2)
     if tail.exponentials:
         return replace(tail, exponentials=(*tail.exponentials, *zip(coef, form[1], strict=True)), order=2)
     return replace(tail, terms=(*tail.terms, *zip(coef, form[0], strict=True)), order=2)
