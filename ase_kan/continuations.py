@@ -192,8 +192,8 @@ def match_core(
     return Continuation(joint, terms, energy - sum(c for c, _ in terms), order=order)
 
 
-def match_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) -> Continuation:
-    """The tail beyond ``domain[1]`` of a bare pair energy.
+def match_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float], slowest: float = SLOWEST) -> Continuation:
+    """The tail beyond ``domain[1]`` of a bare pair energy, with exponents from `slowest` on.
 
     Where the energy does not head for zero there (the data end on the way down, or in noise) or would only reach it by
     a power beyond 30, no single power law joins it: the two terms s^6 and s^12 that match value and slope do. Data that
@@ -206,10 +206,10 @@ def match_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) ->
         if _agree(curvature, law) and root >= 0:
             m = max((-3 * slope + sign * math.sqrt(root)) / (4 * energy) for sign in (1, -1))
             d = -slope / m - energy if m > 0 else 0.0
-            if SLOWEST <= m <= FASTEST and (energy - d) * energy > 0:
+            if slowest <= m <= FASTEST and (energy - d) * energy > 0:
                 return Continuation(joint, ((energy - d, m), (d, 2 * m)), order=2)
         m = -slope / energy
-        if SLOWEST <= m <= FASTEST or (
+        if slowest <= m <= FASTEST or (
             m > FASTEST
             and _flat(slope, value_and_slope(bare, np.linspace(max(joint * (1 - STRETCH), domain[0]), joint))[0])
         ):

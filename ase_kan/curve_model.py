@@ -37,6 +37,8 @@ HIGHEST_ORDER = 5
 NEGLIGIBLE = 1e-6
 #: Features that are tried by default; one after the first must have strong evidence.
 FEATURES_TRIED = ("1/r", "log r")
+#: Huber's loss is quadratic up to so many deviations (95 % efficient for normal noise), and re-weighted so often.
+HUBER, HUBER_STEPS = 1.345, 6
 #: Distances at which a fit stands in for data.
 SAMPLES = 200
 #: A law is not known better than this, relatively.
@@ -72,6 +74,8 @@ class CurveModel:
     smoothness : Smoothness
     posterior : Triangle
         R of the coefficients: their covariance is (sigma De)^2 R^-1 R^-T.
+    outliers : ndarray
+        Distances of points that count less than half (Angstrom).
     """
 
     network: KANNetwork
@@ -87,6 +91,7 @@ class CurveModel:
     left_out_force: Array | None
     smoothness: Smoothness
     posterior: Triangle
+    outliers: Array
 
 
 def energy_offset_and_scale(energy: Array) -> tuple[float, float]:
@@ -111,13 +116,13 @@ class CurveProblem:
         Cells between the outermost data; None: as fine as the points are many, and two cells more on each side.
     k : int
     inflation : ndarray, shape (n,), optional
-        Factors of the noise (see `robust`).
+        Factors of the noise (see `choose_robust_model`).
     """
 
     def __init__(
         self, curve: PairCurve, feature: str, grid: int | None, k: int, inflation: Array | None = None
     ) -> None:
-        self.curve, self.feature, self.k = curve, feature, k
+        self.curve, self.feature, self.k, self.inflation = curve, feature, k, inflation
         beyond = BEYOND if grid is None else 0
         self.grid = int(np.clip(len(curve), FEWEST_CELLS, MOST_CELLS)) if grid is None else grid
         ends = get_feature(feature).of_r(torch.from_numpy(curve.r[[0, -1]])).numpy()
@@ -204,6 +209,7 @@ class CurveProblem:
             forces,
             smoothness,
             triangle,
+            self.curve.r[:0] if self.inflation is None else self.curve.r[self.inflation**2 > 2],
         )
 
     def stretch(self, smoothness: Smoothness) -> Stretch:
@@ -248,7 +254,26 @@ class CurveProblem:
         return result
 
 
-def choose_model(curve: PairCurve, feature: str | None, grid: int | None, k: int) -> tuple[CurveProblem, Smoothness]:
+def choose_robust_model(
+    curve: PairCurve, feature: str | None, grid: int | None, k: int
+) -> tuple[CurveProblem, Smoothness]:
+    """`choose_model` by Huber's loss: a point whose left-out error is u > 1.345 robust deviations counts 1.345 / u."""
+    inflation = None
+    for _ in range(HUBER_STEPS):
+        problem, smoothness = choose_model(curve, feature, grid, k, inflation)
+        model = problem.solve(smoothness)
+        noise = model.noise if inflation is None else model.noise / inflation
+        size = np.abs(model.left_out) / noise
+        # 0.6745: the median of the size of a normal error of unit deviation.
+        size = size[1:-1] * 0.6745 / max(float(np.median(size[1:-1])), 1e-300)
+        # Beyond the two ends nothing tells them from outliers.
+        inflation = np.concatenate([[1.0], np.sqrt(np.maximum(1.0, size / HUBER)), [1.0]])
+    return choose_model(curve, feature, grid, k, inflation)
+
+
+def choose_model(
+    curve: PairCurve, feature: str | None, grid: int | None, k: int, inflation: Array | None = None
+) -> tuple[CurveProblem, Smoothness]:
     """The feature, the smoothness and the noise of the largest evidence.
 
     Parameters
@@ -257,7 +282,7 @@ def choose_model(curve: PairCurve, feature: str | None, grid: int | None, k: int
         None: 1/r, or log r where the evidence for it is strong (curves over decades of distance, oscillations).
     """
     names = FEATURES_TRIED if feature is None else (feature,)
-    problems = [CurveProblem(curve, name, grid, k) for name in names]
+    problems = [CurveProblem(curve, name, grid, k, inflation) for name in names]
     choices = [(problem, problem.choose()) for problem in problems]
     return min(choices, key=lambda choice: choice[1].score + (0 if choice is choices[0] else MARGIN))
 

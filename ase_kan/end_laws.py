@@ -34,6 +34,8 @@ STEP = 0.25
 MARGIN = 10.0
 #: And nothing at all is believed unless something is better by this much: noise has a sign too.
 NOTHING_MARGIN = 6.0
+#: And each further term of dispersion must be: noise that terms of opposite sign take up grows beyond the data.
+MORE_MARGIN = 6.0
 #: The stretch of a tail, and of a wall, as a part of the range of the data: the longest that a law fits.
 TAIL_PARTS = (0.4, 0.3, 0.2)
 WALL_PARTS = (0.3, 0.2, 0.15, 0.1, 0.05)
@@ -42,9 +44,9 @@ MISFIT, NOISE_FACTOR = 0.01, 1.5
 #: And it is the very law if they are below this part.
 EXACT = 1e-7
 #: Fewest points that a law is fitted to.
-FEWEST = 6
+FEWEST = 4
 #: A tail is not determined if its energy beyond the data is known to less than this part.
-VAGUE = 0.3
+VAGUE = 0.2
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,7 @@ def _fit(stretch: Stretch, joint: float, form: Form) -> _Trial:
     square = float((residual**2).mean() + 1e-30 * (y**2).mean() + 1e-300)
     parameters = terms + (form not in RIGID)
     margin = 0.0 if form in RIGID or len(form[0]) + len(form[1]) > 1 else MARGIN
+    margin += MORE_MARGIN * (terms - 1) if form in DISPERSION else 0.0
     margin -= NOTHING_MARGIN * (form == NOTHING)
     return _Trial(form, coef, matrix, residual, len(y) * np.log(square) + parameters * np.log(len(y)) + margin)
 

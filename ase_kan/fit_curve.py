@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ase_kan import __version__, pykan
-from ase_kan.continuations import SLOWEST, STRETCH, ends_at_zero
-from ase_kan.curve_model import CurveModel, choose_model, energy_offset_and_scale, laws_of_ends
+from ase_kan.continuations import ends_at_zero
+from ase_kan.curve_model import CurveModel, choose_model, choose_robust_model, energy_offset_and_scale, laws_of_ends
 from ase_kan.data import Array, PairCurve
 from ase_kan.end_laws import EndLaw
 from ase_kan.features import FEATURES, get_feature, value_and_slope
@@ -23,7 +21,7 @@ from ase_kan.linear import FOLDS, count_values
 from ase_kan.network import check_architecture
 from ase_kan.pair import Affine, Ends, PairFunction
 from ase_kan.potential import KANPotential
-from ase_kan.report import HeldOut, describe_fit
+from ase_kan.report import check_tail, describe_fit, held_out, rmse
 from ase_kan.result import FitResult, Report, training_bar
 
 Mask = NDArray[np.bool_]
@@ -40,8 +38,7 @@ SMOOTH_DEGREE = 3
 #: Energies are not told apart below this part of the depth of the well.
 SAME = 1e-8
 DEFAULT_FEATURE = "1/r"
-#: A tail is spoken of if the energy there exceeds this part of the data's median deviation, and 3 times the error.
-NOTABLE = 1e-2
+LOSSES = ("squares", "huber")
 
 
 def fit_curve(
@@ -59,25 +56,30 @@ def fit_curve(
     smooth: bool = True,
     core: str | None = "auto",
     tail: str | None = "auto",
+    loss: str = "squares",
     progress: bool = False,
 ) -> FitResult:
     """Fit a KAN pair potential to a curve.
 
-    Without options: a single-edge KAN of 1/r with k = 5, the global optimum from one least-squares solve.
+    Without options: a single-edge KAN with k = 5, linear in its coefficients, on a fine grid; its smoothness and the
+    noise of the data are chosen by their evidence (module `evidence`), and all points are used.
 
     Parameters
     ----------
     curve : PairCurve
+        With its `errors`, the noise is theirs; else it is the same everywhere or grows like the depth of the well plus
+        the size of the energy, whichever has more evidence.
     width : sequence of int, optional
         Nodes per layer, from 1 to 1; default (1, 1), with pykan (1, 2, 1).
     grid, k : int, optional
-        Grid intervals and spline degree of every edge. The grid spans the data. Defaults: k = 5; for a
-        single edge the grid is chosen by cross-validation and reaches two intervals beyond the data on each side;
-        for deeper networks it is 5. With pykan 3 and 3.
+        Grid intervals and spline degree of every edge. The grid spans the data. Defaults: k = 5; for a single edge
+        one interval per point, from 24 to 120, and two beyond the data on each side; for deeper networks 5. With
+        pykan 3 and 3.
     feature : str, optional
-        What the network sees of r: ``"r"``, ``"1/r"`` (the default), ``"log r"``, ``"r^-3"``, ``"r^-6"``, or
-        ``"auto"``: all are tried by five-fold cross-validation (so it takes 25 fits more), and 1/r is taken unless
-        another is better by more than one standard error. With pykan the default is ``"r"``.
+        What the network sees of r: ``"r"``, ``"1/r"``, ``"log r"``, ``"r^-3"``, ``"r^-6"``, or ``"auto"``: all are
+        tried by five-fold cross-validation (so it takes 25 fits more), and 1/r is taken unless another is better by
+        more than one standard error. Default: for a single edge 1/r, or log r where the evidence for that is strong;
+        with pykan r; else 1/r.
     optimizer : str
         ``"least-squares"``: linear for (1, 1), Levenberg-Marquardt on energies and slopes for deeper networks
         (modules `linear` and `levenberg`). ``"pykan"``: pykan's own LBFGS on the energies alone, unreduced: the
@@ -88,19 +90,26 @@ def fit_curve(
         Most evaluations per Levenberg-Marquardt start (default 150), or LBFGS steps of pykan (default 20). The
         linear solve has none.
     cutoff : float, optional
-        Angstrom; default 1.5 times the largest distance in the data, or where the tail has fallen to 1e-4 of the
-        scale of the energy (`scale.energy_scale`) if that is farther (but at most 5 times the largest distance). Dense
-        systems run faster with less. Where the data end at zero within the error of the fit: their end.
+        Angstrom; default: where what is left out is 1 % of the scale of the energy (`scale.energy_scale`) per atom of a
+        liquid, from 1.11 to 1.3 times the largest distance in the data. Dense systems run faster with less. Where the
+        data end at zero within the error of the fit: their end.
     onset : float, optional
         Where switching to zero starts; default 0.9 of the cutoff.
     smooth : bool
         True switches between onset and cutoff; False subtracts the energy at the cutoff, as ASE's
         `LennardJones(rc=cutoff, smooth=False)` does.
     core : str or None
-        What takes over below the data: ``"power"``, a repulsive power law that joins smoothly; ``"zbl"``, the ZBL
-        repulsion of the curve's two elements; None, nothing: the bare KAN (module `continuations`).
+        What takes over below the data. ``"auto"``: the wall that up to 30 % of the range supports, powers or
+        exponentials (module `end_laws`), going over to the ZBL repulsion where the elements are known and energies pass
+        some 10 eV; ``"power"``: a power law that joins smoothly; ``"zbl"``: the ZBL repulsion of the two elements;
+        None, nothing: the bare KAN (module `continuations`).
     tail : str or None
-        What takes over beyond the data: ``"power"``, or None, the bare KAN.
+        What takes over beyond the data. ``"auto"``: the law that up to 40 % of the range supports, with an exponent
+        above 3; ``"coulomb"``: the same with s^1; ``"power"``: a power law that joins smoothly; None, the bare KAN.
+        Deeper networks are not tied to laws: with them ``"auto"`` is ``"power"``.
+    loss : str
+        ``"squares"``, or ``"huber"``: points far off the others count less (P. J. Huber, Ann. Math. Stat. 35, 73,
+        1964); the report names them. For a single edge.
     progress : bool
         Show a progress bar on stderr.
 
@@ -118,7 +127,8 @@ def fit_curve(
     -----
     UserWarning
         If the fitted energy is not repulsive at the shortest distance of the data (see `continuations.match_core`),
-        or does not head for zero at the longest one, as total energies do not.
+        or does not head for zero at the longest one, as total energies do not; if the data do not determine the tail;
+        if the hold-out error in the well exceeds 2 % of its depth.
 
     Notes
     -----
@@ -128,7 +138,11 @@ def fit_curve(
         raise ValueError(f"unknown optimizer {optimizer!r}: choose 'least-squares' or 'pykan'")
     ends = Ends(cutoff, onset, smooth, core, tail)
     ends.rule(float(curve.r[-1]))  # refuses impossible ones before the work
-    plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps)
+    plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps, loss)
+    if tail == "coulomb" and not (plan.linear and plan.k >= SMOOTH_DEGREE):
+        raise ValueError(
+            f"tail='coulomb' is for a single edge of k >= {SMOOTH_DEGREE}: leave width, optimizer or k out"
+        )
     _check_cutoff(curve, ends)
     if feature != "auto":
         return _fit(curve, plan, ends, progress)
@@ -151,6 +165,7 @@ class _Plan:
     feature: str | None  # None: chosen by evidence
     seed: int
     steps: int
+    loss: str = "squares"
 
     @classmethod
     def choose(
@@ -163,6 +178,7 @@ class _Plan:
         feature: str | None,
         seed: int,
         steps: int | None,
+        loss: str = "squares",
     ) -> _Plan:
         by_pykan = optimizer == "pykan"
         width = tuple(width) if width is not None else ((1, 2, 1) if by_pykan else (1, 1))
@@ -180,7 +196,11 @@ class _Plan:
             feature = "r" if by_pykan else None if single else DEFAULT_FEATURE
         if feature not in (None, "auto"):
             get_feature(feature)
-        return cls(optimizer, width, grid, k, feature, seed, steps)
+        if loss not in LOSSES:
+            raise ValueError(f"unknown loss {loss!r}: choose one of {', '.join(map(repr, LOSSES))}")
+        if loss != LOSSES[0] and not single:
+            raise ValueError(f"loss={loss!r} is for a single edge: leave width and optimizer out")
+        return cls(optimizer, width, grid, k, feature, seed, steps, loss)
 
     @property
     def linear(self) -> bool:
@@ -246,13 +266,15 @@ class _Trained:
     model: CurveModel | None = None
     wall: EndLaw | None = None
     tail: EndLaw | None = None
+    tied: bool = False
 
 
 def _train_linear(curve: PairCurve, plan: _Plan, ends: Ends) -> _Trained:
     """All points, smoothness by evidence, the ends tied to the laws that the data support."""
-    if curve.force is None and len(curve) < MIN_POINTS or count_values(curve) <= min(plan.k, 5):
+    if (curve.force is None and len(curve) < MIN_POINTS) or count_values(curve) <= min(plan.k, 5):
         raise ValueError(f"{len(curve)} points are too few to fit: give at least {max(MIN_POINTS, plan.k + 1)}")
-    problem, smoothness = choose_model(curve, plan.feature, plan.grid, plan.k)
+    choose = choose_model if plan.loss == "squares" else choose_robust_model
+    problem, smoothness = choose(curve, plan.feature, plan.grid, plan.k)
     smooth = plan.k >= SMOOTH_DEGREE  # else there is no curvature to tie
     wall, tail = laws_of_ends(
         problem,
@@ -265,13 +287,16 @@ def _train_linear(curve: PairCurve, plan: _Plan, ends: Ends) -> _Trained:
     domain = (float(curve.r[0]), float(curve.r[-1]))
     function = PairFunction(model.network, domain, Ends().rule(domain[1]), model.feature, model.x, model.e)
     plan = replace(plan, grid=model.grid, feature=model.feature)
-    return _Trained(function, plan, {}, model=model, wall=wall, tail=tail)
+    return _Trained(
+        function, plan, {}, model=model, wall=wall, tail=tail, tied=smooth and ends.tail in ("auto", "coulomb")
+    )
 
 
 def _train(train: PairCurve, holdout: PairCurve, plan: _Plan, report: Report | None = None) -> _Trained:
     if plan.linear:
         return _train_linear(train, plan, Ends(core=None, tail=None))
-    assert plan.grid is not None and plan.feature is not None
+    assert plan.grid is not None
+    assert plan.feature is not None
     needed = _count_parameters(plan, plan.grid)
     values = len(train) if plan.optimizer == "pykan" else count_values(train)
     if values < needed:
@@ -309,9 +334,9 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
         assert holdout is not None
         with training_bar(progress, steps) as report:
             trained = _train(train, holdout, plan, report)
-    bare_held = _held_out(trained.function.bare, train, holdout, trained)
+    bare_held = held_out(trained.function.bare, trained.function.bare, train, holdout, trained.model)
     error = max(
-        _errors(trained.function.bare, train)[0],
+        rmse(trained.function.bare, train)[0],
         float(np.median(np.abs(bare_held.energy))),
         SAME * energy_offset_and_scale(train.energy)[1],
     )
@@ -322,10 +347,10 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
     function = ends.attach(
         trained.function, curve.elements, error if over else None, trained.wall, None if nothing else far
     )
-    _check_tail(function, train, error, made_up=far is None and not over)
-    held = _held_out(function, train, holdout, trained)
-    bare_train = _errors(function.bare, train)
-    errors = (held.energy_rmse, held.force_rmse, *_errors(function, train))
+    check_tail(function, train, error, None if over else far, made_up=far is None and not over, laws=trained.tied)
+    held = held_out(function, trained.function.bare, train, holdout, trained.model)
+    bare_train = rmse(function.bare, train)
+    errors = (held.energy_rmse, held.force_rmse, *rmse(function, train))
     history = trained.history
     history.setdefault("train", np.array([bare_train[0]]))
     history.setdefault("holdout", np.array([bare_held.energy_rmse]))
@@ -351,28 +376,6 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
     return FitResult(potential, history, *errors, report="\n".join(told))
 
 
-def _check_tail(function: PairFunction, curve: PairCurve, error: float, made_up: bool) -> None:
-    """Warn of a tail that was made up because the energy does not head for zero."""
-    if not made_up:
-        return
-    # Over a stretch, since noise makes the slope at the end itself anything.
-    low, end = function.domain
-    ends = np.array([max(low, end * (1 - STRETCH)), end])
-    before, energy = value_and_slope(function.bare, ends)[0]
-    slope = (energy - before) / (ends[1] - ends[0])
-    spread = float(np.median(np.abs(curve.energy - np.median(curve.energy))))
-    heads_for_zero = before / energy >= (ends[1] / ends[0]) ** SLOWEST if energy else True
-    if function.tail is None or heads_for_zero or abs(energy) <= max(3 * error, NOTABLE * spread):
-        return
-    warnings.warn(
-        f"the energy does not head for zero at the longest distance of the data, {end:g} A (energy {energy:.6g} eV, "
-        f"slope {slope:.3g} eV/A), so the tail beyond is made up: take off what far atoms have (--subtract, in Python "
-        "PairCurve.read(..., subtract=): a number, or limit), give data to longer distances, or end at a cutoff within "
-        "the data",
-        stacklevel=5,
-    )
-
-
 def _split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
     """Training and hold-out points: fresh ones where the curve has a source, else a part of its own."""
     r = curve.r
@@ -393,37 +396,6 @@ def _part(curve: PairCurve, mask: Mask) -> PairCurve:
     """Some points of a curve."""
     force = None if curve.force is None else curve.force[mask]
     return PairCurve(curve.r[mask], curve.energy[mask], force, curve.elements)
-
-
-def _errors(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[float, float]:
-    energy, force = _deviations(function, curve)
-    return _rms(energy), float("nan") if force is None else _rms(force)
-
-
-def _deviations(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[Array, Array | None]:
-    """Energies and forces of a function minus those of a curve."""
-    energy, slope = value_and_slope(function, curve.r)
-    force = curve.force
-    if force is None and curve.source is not None:
-        force = curve.source(curve.r)[1]
-    return energy - curve.energy, None if force is None else -slope - force
-
-
-def _held_out(
-    function: Callable[[Tensor], Tensor], train: PairCurve, holdout: PairCurve | None, trained: _Trained
-) -> HeldOut:
-    """Errors on points that the fit has not seen: held-out ones, or every one but the two ends from all others."""
-    if holdout is not None:
-        return HeldOut(holdout.energy, *_deviations(function, holdout))
-    model = trained.model
-    assert model is not None
-    energy, force = _deviations(function, train)
-    seen = _deviations(trained.function.bare, train)
-    # How much worse the bare KAN gets at a point without it, on top of what cutoff and fit do there.
-    energy = energy + model.left_out - seen[0]
-    if force is not None and model.left_out_force is not None and seen[1] is not None:
-        force = (force + model.left_out_force - seen[1])[1:-1]
-    return HeldOut(train.energy[1:-1], energy[1:-1], force)
 
 
 def _rms(values: Array) -> float:

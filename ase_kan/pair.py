@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ase_kan.continuations import (
     CORES,
+    SLOWEST,
     TAILS,
     Continuation,
     charges_of,
@@ -40,6 +41,8 @@ FINITE_SEARCH = 300
 LEFT_OUT = 1e-2
 #: ... that has so many atoms in the cube of the distance of the well (Lennard-Jones at its triple point).
 LIQUID = 1.19
+#: Exponents of tails above this have a finite lattice sum.
+SUMMABLE = 3.0
 #: Switching within less than the rest of the cutoff would be a wall.
 LATEST_ONSET = 0.98
 
@@ -274,7 +277,8 @@ class Ends:
             if zero is not None:
                 tail = fading_tail(function.bare, function.domain)
             else:
-                tail = join_tail(far, function.bare) if far else match_tail(function.bare, function.domain)
+                slowest = SLOWEST if self.tail == "power" else SUMMABLE
+                tail = join_tail(far, function.bare) if far else match_tail(function.bare, function.domain, slowest)
             if self.cutoff is None and zero is not None:
                 rule, tail = self._cutoff_at_zero(function, zero), None
             elif self.cutoff is None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from ase_kan.bsplines import Array
+from ase_kan.continuations import SLOWEST, STRETCH
 from ase_kan.curve_model import CurveModel, energy_offset_and_scale
-from ase_kan.pair import Ends, PairFunction, truncation_energy
+from ase_kan.data import PairCurve
+from ase_kan.end_laws import VAGUE, EndLaw
+from ase_kan.features import value_and_slope
+from ase_kan.pair import SUMMABLE, Ends, PairFunction, truncation_energy
 from ase_kan.scale import energy_scale
 
 #: A hold-out error in the well above this part of its depth is warned of.
 LARGE = 0.02
 #: A well that is not so many times as deep as the noise is none.
 VISIBLE = 5.0
+
+
+#: A tail is spoken of if the energy there exceeds this part of the data's median deviation, and 3 times the error.
+NOTABLE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,92 @@ class HeldOut:
         return float(np.sqrt(np.mean(self.energy[inside] ** 2))), depth
 
 
+def rmse(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[float, float]:
+    """RMS errors of energies and forces (NaN where none are known)."""
+    energy, force = deviations(function, curve)
+    found = HeldOut(curve.energy, energy, force)
+    return found.energy_rmse, found.force_rmse
+
+
+def deviations(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[Array, Array | None]:
+    """Energies and forces of a function minus those of a curve."""
+    energy, slope = value_and_slope(function, curve.r)
+    force = curve.force
+    if force is None and curve.source is not None:
+        force = curve.source(curve.r)[1]
+    return energy - curve.energy, None if force is None else -slope - force
+
+
+def held_out(
+    function: Callable[[Tensor], Tensor],
+    bare: Callable[[Tensor], Tensor],
+    train: PairCurve,
+    holdout: PairCurve | None,
+    model: CurveModel | None,
+) -> HeldOut:
+    """Errors on points that a fit has not seen: held-out ones, or every one but the two ends from all others.
+
+    Parameters
+    ----------
+    function, bare : callable
+        What the errors are of, and the bare KAN.
+    train, holdout : PairCurve
+    model : CurveModel or None
+        Needed where no points were held out.
+    """
+    if holdout is not None:
+        return HeldOut(holdout.energy, *deviations(function, holdout))
+    assert model is not None
+    (energy, force), (seen, seen_force) = deviations(function, train), deviations(bare, train)
+    # How much worse the bare KAN gets at a point without it, on top of what cutoff and fit do there.
+    energy = energy + model.left_out - seen
+    if force is not None and seen_force is not None and model.left_out_force is not None:
+        force = (force + model.left_out_force - seen_force)[1:-1]
+    return HeldOut(train.energy[1:-1], energy[1:-1], force)
+
+
+def check_tail(
+    function: PairFunction, curve: PairCurve, error: float, law: EndLaw | None, made_up: bool, laws: bool
+) -> None:
+    """Warn of a tail that the data do not determine, or contradict because the energy does not head for zero."""
+    if function.tail is None:
+        return
+    low, end = function.domain
+    # Over a stretch, since noise makes the slope at the end itself anything.
+    ends = np.array([max(low, end * (1 - STRETCH)), end])
+    before, energy = value_and_slope(function.bare, ends)[0]
+    slope = (energy - before) / (ends[1] - ends[0])
+    spread = float(np.median(np.abs(curve.energy - np.median(curve.energy))))
+    notable = abs(energy) > max(3 * error, NOTABLE * spread)
+    heads_for_zero = before / energy >= (ends[1] / ends[0]) ** SLOWEST if energy else True
+    cure = "give data to longer distances, or end at a cutoff within the data"
+    if made_up and notable and not heads_for_zero:
+        warnings.warn(
+            f"the energy does not head for zero at the longest distance of the data, {end:g} A (energy {energy:.6g} "
+            f"eV, slope {slope:.3g} eV/A), so the tail beyond is made up: take off what far atoms have (--subtract, in "
+            f"Python PairCurve.read(..., subtract=): a number, or limit), {cure}",
+            stacklevel=6,
+        )
+    elif made_up and notable and laws:
+        exponent = -slope * end / energy
+        charges = "; if it is that of charges, say tail='coulomb'" if exponent < SUMMABLE else ""
+        warnings.warn(
+            f"no law (dispersion, a power from 3 to 12, an exponential) fits the energies up to {end:g} A, where they "
+            f"fall like r^-{exponent:.2g}: the tail follows value and slope at the end alone{charges}; else {cure}",
+            stacklevel=6,
+        )
+    elif law is not None and law.vague > VAGUE:
+        warnings.warn(
+            f"the data do not determine the tail beyond {end:g} A: its energy is known to {law.vague:.0%}; {cure}",
+            stacklevel=6,
+        )
+
+
 def describe_fit(function: PairFunction, model: CurveModel | None, held: HeldOut, ends: Ends) -> list[str]:
     """Lines of the report; warns of a large error in the well."""
     lines = []
+    if model is not None and len(model.outliers):
+        lines.append("points far off the others: r = " + ", ".join(f"{r:.6g}" for r in model.outliers) + " A")
     well = held.in_well()
     if well is not None and (model is None or well[1] > VISIBLE * np.median(model.noise)):
         error, depth = well
@@ -67,6 +160,8 @@ def describe_fit(function: PairFunction, model: CurveModel | None, held: HeldOut
                 "exact, points",
                 stacklevel=6,
             )
+    if function.tail is None and ends.tail and function.cutoff.radius == function.domain[1]:
+        lines.append(f"the data end at zero within their noise: so does the potential, at {function.domain[1]:.4g} A")
     if function.tail is not None and ends.cutoff is None:
         scale = energy_scale(function.bare, *function.domain)
         cost = truncation_energy(function.tail, function.cutoff.radius, scale.energy / scale.force)
