@@ -3,7 +3,7 @@
 With j the end of the data, t = r/j - 1 and s = j/r, the candidates are sums of linear terms with one shape parameter,
 
     wall   A s^n + B s^(n/2) (+ D),    A exp(-n t) + B exp(-n t/2) (+ D)
-    tail   C s^6 + D s^12,  C s^6 + D s^8 (+ E s^10),  C s^n with 3 < n <= 12,  C exp(-n t),  0
+    tail   C s^6 + D s^12,  C s^6 + D s^8 (+ E s^10),  C s^n with 3 < n <= 12,  C exp(-n t) (+ D exp(-n t/2)),  0
 
 A wall with A > 0 that is repulsive at j is so, and convex, everywhere below: E' = -(n/2j) u (2 A u + B) with u = exp(-n
 t/2) keeps its sign while u grows (likewise for powers). The first wall holds Lennard-Jones (n = 12), the second Morse
@@ -149,13 +149,13 @@ def choose_tail(data: Stretch, well: float, coulomb: bool) -> EndLaw | None:
     start = float(data.r[0])
 
     def form(n: float, kind: str) -> Form:
-        return ((n,), (), False) if kind == "power" else ((), (n,), False)
+        return ((n,), (), False) if kind == "power" else ((), (n,) if kind == "exponential" else (n, n / 2), False)
 
     rigid = CHARGES if coulomb else (NOTHING, *DISPERSION)
-    shaped = {} if coulomb else {"power": TAIL_EXPONENTS, "exponential": TAIL_RATES}
+    shaped = {} if coulomb else {"power": TAIL_EXPONENTS, "exponential": TAIL_RATES, "exponentials": TAIL_RATES}
     for part in TAIL_PARTS:
         stretch = data.part(max(joint - part * (joint - start), min(well, (1 - part / 4) * joint)), joint)
-        law = _best(stretch, joint, rigid, form, shaped, dies_out)
+        law = _best(stretch, joint, rigid, form, shaped, dies_out, MARGIN)
         if law is not None:
             return law
     return None
@@ -172,7 +172,7 @@ def choose_wall(data: Stretch, well: float) -> EndLaw | None:
     shaped = dict.fromkeys(("power", "power+", "exponential", "exponential+"), WALL_EXPONENTS)
     for part in WALL_PARTS:
         stretch = data.part(joint, min(joint + part * (end - joint), well))
-        law = _best(stretch, joint, TWELVE_SIX, form, shaped, repels)
+        law = _best(stretch, joint, TWELVE_SIX, form, shaped, repels, 0.0)
         if law is not None:
             return law
     return None
@@ -185,16 +185,17 @@ def _best(
     form: Callable[[float, str], Form],
     shaped: Mapping[str, Array],
     valid: Callable[[Continuation], bool],
+    margin: float,
 ) -> EndLaw | None:
     """The form of the smallest criterion that fits and is `valid`; shapes are tried coarsely, then finely."""
     if len(stretch) < FEWEST:
         return None
     trials = [_fit(stretch, joint, candidate) for candidate in rigid]
     for kind, shapes in shaped.items():
-        tried = {float(n): _fit(stretch, joint, form(float(n), kind)) for n in shapes[:: round(1 / STEP)]}
+        tried = {float(n): _fit(stretch, joint, form(float(n), kind), margin) for n in shapes[:: round(1 / STEP)]}
         best: float = min(tried, key=lambda n: tried[n].criterion)
         near = shapes[(np.abs(shapes - float(best)) < 1) & (shapes != best)]
-        trials += [tried[best], *(_fit(stretch, joint, form(float(n), kind)) for n in near)]
+        trials += [tried[best], *(_fit(stretch, joint, form(float(n), kind), margin) for n in near)]
     for trial in sorted(trials, key=lambda trial: trial.criterion):
         if np.isfinite(trial.criterion) and valid(_continuation(joint, trial)):
             law = _judge(stretch, joint, trial)
@@ -226,7 +227,7 @@ class _Trial:
     criterion: float
 
 
-def _fit(stretch: Stretch, joint: float, form: Form) -> _Trial:
+def _fit(stretch: Stretch, joint: float, form: Form, margin: float = 0.0) -> _Trial:
     value, slope, _ = columns(stretch.r, joint, form)
     rows, target = [value / stretch.noise[:, None]], [stretch.energy / stretch.noise]
     if stretch.force is not None and stretch.force_noise is not None:
@@ -241,7 +242,7 @@ def _fit(stretch: Stretch, joint: float, form: Form) -> _Trial:
     # A part of 1e-30 is rounding.
     square = float((residual**2).mean() + 1e-30 * (y**2).mean() + 1e-300)
     parameters = terms + (form not in RIGID)
-    margin = 0.0 if form in RIGID or len(form[0]) + len(form[1]) > 1 else MARGIN
+    margin = 0.0 if form in RIGID else margin
     margin += MORE_MARGIN * (terms - 1) if form in DISPERSION else 0.0
     margin -= NOTHING_MARGIN * (form == NOTHING)
     return _Trial(form, coef, matrix, residual, len(y) * np.log(square) + parameters * np.log(len(y)) + margin)
