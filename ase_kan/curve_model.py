@@ -30,7 +30,7 @@ from ase_kan.pair import Affine
 FORCE_WEIGHT = 0.1
 #: Cells of the grid between the outermost data, and beyond them on each side: right at the end of its grid a KAN goes
 #: over to its base functions.
-FEWEST_CELLS, MOST_CELLS, BEYOND = 24, 120, 2
+CELLS, FEWEST_CELLS, MOST_CELLS, BEYOND = 2, 24, 120, 2
 #: Highest order of the differences that are penalised.
 HIGHEST_ORDER = 5
 #: A well shallower than this part of the largest energy is rounding.
@@ -124,7 +124,7 @@ class CurveProblem:
     ) -> None:
         self.curve, self.feature, self.k, self.inflation = curve, feature, k, inflation
         beyond = BEYOND if grid is None else 0
-        self.grid = int(np.clip(len(curve), FEWEST_CELLS, MOST_CELLS)) if grid is None else grid
+        self.grid = int(np.clip(CELLS * len(curve), FEWEST_CELLS, MOST_CELLS)) if grid is None else grid
         ends = get_feature(feature).of_r(torch.from_numpy(curve.r[[0, -1]])).numpy()
         self.x = Affine(float(ends.mean()), float(np.ptp(ends) / 2))
         self.e = Affine(*energy_offset_and_scale(curve.energy))

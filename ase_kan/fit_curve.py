@@ -73,7 +73,7 @@ def fit_curve(
         Nodes per layer, from 1 to 1; default (1, 1), with pykan (1, 2, 1).
     grid, k : int, optional
         Grid intervals and spline degree of every edge. The grid spans the data. Defaults: k = 5; for a single edge
-        one interval per point, from 24 to 120, and two beyond the data on each side; for deeper networks 5. With
+        two intervals per point, from 24 to 120, and two beyond the data on each side; for deeper networks 5. With
         pykan 3 and 3.
     feature : str, optional
         What the network sees of r: ``"r"``, ``"1/r"``, ``"log r"``, ``"r^-3"``, ``"r^-6"``, or ``"auto"``: all are
