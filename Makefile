@@ -23,7 +23,7 @@ smoke:
 	.ci/smoke $(PYTHON)
 
 # torch first and by itself: an unpinned torch would bring gigabytes of CUDA packages.
-.venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard ase_kan/kernel/*)
+.venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard ase_kan/engines/kernel/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint]'

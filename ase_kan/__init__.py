@@ -5,28 +5,40 @@ The names below are imported on first use, so that ``import ase_kan`` stays as c
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ase_kan.calculator import KANCalculator as KANCalculator
-    from ase_kan.data import PairCurve as PairCurve
-    from ase_kan.fitting import fit as fit
-    from ase_kan.potential import KANPotential as KANPotential
-    from ase_kan.potential import PairPotential as PairPotential
-    from ase_kan.result import FitResult as FitResult
-    from ase_kan.structures import Structures as Structures
+from ase_kan.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from ase_kan.analysis.extrapolation import analyze as analyze
+    from ase_kan.calculator import KANCalculator as KANCalculator
+    from ase_kan.data.curve import PairCurve as PairCurve
+    from ase_kan.data.structures import Structures as Structures
+    from ase_kan.engines.batch import evaluate_batch as evaluate_batch
+    from ase_kan.engines.guard import ExtrapolationError as ExtrapolationError
+    from ase_kan.engines.guard import ExtrapolationWarning as ExtrapolationWarning
+    from ase_kan.fit import fit as fit
+    from ase_kan.fit.result import FitResult as FitResult
+    from ase_kan.potentials.potential import KANPotential as KANPotential
+    from ase_kan.potentials.protocol import PairPotential as PairPotential
+    from ase_kan.potentials.tables import tabulate as tabulate
 
 _HOME = {
-    "PairCurve": "data",
-    "fit": "fitting",
-    "FitResult": "result",
-    "Structures": "structures",
-    "KANPotential": "potential",
-    "PairPotential": "potential",
+    "PairCurve": "data.curve",
+    "Structures": "data.structures",
+    "fit": "fit",
+    "FitResult": "fit.result",
+    "KANPotential": "potentials.potential",
+    "PairPotential": "potentials.protocol",
+    "tabulate": "potentials.tables",
     "KANCalculator": "calculator",
+    "evaluate_batch": "engines.batch",
+    "ExtrapolationError": "engines.guard",
+    "ExtrapolationWarning": "engines.guard",
+    "analyze": "analysis.extrapolation",
 }
 __all__ = ["__version__", *_HOME]
 
@@ -35,9 +47,20 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'ase_kan' has no attribute {name!r}")
     value = getattr(import_module(f"ase_kan.{_HOME[name]}"), name)
-    globals()[name] = value
+    setattr(sys.modules[__name__], name, value)
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """The package's own class: ``ase_kan.fit`` is the function, also once the folder of that name has been imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python binds a sub-package to its name in the package after importing it.
+        super().__setattr__(name, value.fit if name == "fit" and isinstance(value, ModuleType) else value)
+
+
+sys.modules[__name__].__class__ = _Package

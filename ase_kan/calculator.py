@@ -17,11 +17,15 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.engines import AutogradEngine, CompiledEngine, Engine, compiled_available
-from ase_kan.guard import Extrapolation, Guard, warn_user
-from ase_kan.neighbors import Array
-from ase_kan.potential import KANPotential, PairPotential
-from ase_kan.splines import SplinePotential, compile_once
+from ase_kan.engines.autograd import AutogradEngine
+from ase_kan.engines.compiled import CompiledEngine, compiled_available
+from ase_kan.engines.guard import Extrapolation, Guard
+from ase_kan.engines.protocol import Engine
+from ase_kan.potentials.potential import KANPotential
+from ase_kan.potentials.protocol import PairPotential
+from ase_kan.potentials.tables import SplinePotential, tabulate_once
+from ase_kan.types import Array
+from ase_kan.warn import warn_user
 
 if TYPE_CHECKING:
     from kan import KAN
@@ -38,7 +42,7 @@ class KANCalculator(Calculator):
     potential : PairPotential, path or pykan model
         A fitted potential, the file of a saved one, or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
     engine : "auto", "compiled" or "autograd"
-        ``"compiled"`` tabulates the potential once, on first use, with a certified error (`KANPotential.compile`; a
+        ``"compiled"`` tabulates the potential once, on first use, with a certified error (`tabulate`; a
         compiled potential is taken as it is). ``"autograd"`` evaluates the potential itself. ``"auto"`` is compiled
         where that is possible, and says so once where it is not.
     skin : float, optional
@@ -94,6 +98,12 @@ class KANCalculator(Calculator):
         self._valid = False  # whether all of the state is that of the engine's last atoms
         self._lock = RLock()
         super().__init__(atoms=atoms)
+
+    def __repr__(self) -> str:
+        engine, skin, threads = self._wanted
+        given = {"engine": engine, "skin": skin, "threads": threads, "on_extrapolation": self._guard.mode}
+        told = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        return f"KANCalculator({self.potential!r}, {told})"
 
     def __getstate__(self) -> dict[str, Any]:
         # For copies of all kinds: one potential, but neither engine, guard nor results are shared.
@@ -223,7 +233,7 @@ def _make_engine(potential: PairPotential, wanted: str, skin: float | None, thre
         warn_user("ase_kan was installed without its compiled engine: using autograd, which is slower")
         return AutogradEngine(potential, skin)
     try:
-        splines = potential if isinstance(potential, SplinePotential) else compile_once(potential)
+        splines = potential if isinstance(potential, SplinePotential) else tabulate_once(potential)
     except ValueError as error:
         if wanted == "compiled":
             raise

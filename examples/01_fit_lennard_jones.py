@@ -1,7 +1,8 @@
 """Fit 50 Lennard-Jones energies with three KANs; save the exact one and a figure of it."""
 
 from ase_kan import PairCurve, fit
-from ase_kan.plot import plot_fit, save
+from ase_kan.plots.figures import save
+from ase_kan.plots.fit import plot_fit
 
 curve = PairCurve.from_function(lambda r: r**-12.0 - r**-6.0, r_min=0.95, r_max=2.0, n=50, seed=2)
 print("One edge in 1/r, solved by least squares (the default):")
@@ -9,7 +10,7 @@ result = fit(curve)
 print(result)
 print("[1, 2, 1] in r, Levenberg-Marquardt:")
 print(fit(curve, width=(1, 2, 1), grid=3, k=3, feature="r", progress=True))
-print("[1, 2, 1] in r, pykan's own training (the recipe of 2024):")
+print("[1, 2, 1] in r, trained by pykan:")
 print(fit(curve, width=(1, 2, 1), grid=3, k=3, feature="r", optimizer="pykan", seed=2, progress=True))
 
 potential = result.potential

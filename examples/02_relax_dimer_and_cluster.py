@@ -8,7 +8,7 @@ from ase.optimize import BFGS
 from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.plot import save
+from ase_kan.plots.figures import save
 
 lj = LennardJones(epsilon=0.25, sigma=1.0, rc=30.0)
 curve = PairCurve.from_calculator(lj, ("Ar", "Ar"), r_min=0.9, r_max=2.5, n=60, seed=2)

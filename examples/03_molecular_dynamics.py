@@ -7,7 +7,8 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.plot import plot_md_energy, save
+from ase_kan.plots.dynamics import plot_md_energy
+from ase_kan.plots.figures import save
 
 curve = PairCurve.from_function(lambda r: r**-12.0 - r**-6.0, r_min=0.95, r_max=2.6, n=60, seed=1)
 potential = fit(curve, cutoff=2.5, onset=2.0).potential

@@ -6,8 +6,9 @@ from ase.optimize import BFGS
 from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.extrapolation import analyze
-from ase_kan.plot import plot_extrapolation, plot_range, save
+from ase_kan.analysis.extrapolation import analyze
+from ase_kan.plots.extrapolation import plot_extrapolation, plot_range
+from ase_kan.plots.figures import save
 
 
 def lennard_jones(r):
@@ -22,7 +23,7 @@ def relaxed_dimer(potential, start):
 
 
 curve = PairCurve.from_function(lennard_jones, r_min=0.95, r_max=2.0, n=50, seed=5)
-# The recipe of 2024: pykan's own training on r itself.
+# The 2024 recipe of pykan (docs/extrapolation.md): its own training, on r itself.
 recipe = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan", "seed": 5, "cutoff": 10.0}
 
 print("1. The failure: a bare KAN")

@@ -6,7 +6,7 @@ from ase.calculators.lj import LennardJones
 from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.plot import save
+from ase_kan.plots.figures import save
 
 CUTOFF = 2.5
 # The curve to fit is the one without a cutoff; both calculators then shift it to zero at the same distance.

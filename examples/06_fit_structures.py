@@ -9,7 +9,8 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
 from ase_kan import KANCalculator, Structures, fit
-from ase_kan.plot import plot_parity, save
+from ase_kan.plots.figures import save
+from ase_kan.plots.fit import plot_parity
 
 # Argon-like atoms at 60 K; the reference could be any ASE calculator, or a file: Structures.read("train.extxyz").
 rng = np.random.default_rng(0)

@@ -20,7 +20,8 @@ from ase.optimize import BFGS
 
 import ase_kan
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.plot import plot_fit, save
+from ase_kan.plots.figures import save
+from ase_kan.plots.fit import plot_fit
 
 EPSILON = 0.25
 BOND = 2.0 ** (1.0 / 6.0)

@@ -153,7 +153,7 @@ def test_listed_as_an_ase_plugin():
 
 def test_ase_run(tmp_path, potential, monkeypatch):
     """ASE's command line relaxes a dimer with the calculator."""
-    from ase_kan.cli import main
+    from ase_kan.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     potential.save("lj.kan")

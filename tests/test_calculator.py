@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from kan import KAN
 
 from ase_kan import KANCalculator, KANPotential
-
-from .conftest import brute_force
+from tests.shared import brute_force
 
 A0 = 1.55  # fcc lattice constant with bonds of 1.096
 

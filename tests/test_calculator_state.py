@@ -13,10 +13,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.optimize import BFGS
 
-from ase_kan import KANCalculator, KANPotential, PairCurve, fit, guard
-from ase_kan.guard import ExtrapolationError, ExtrapolationWarning
-
-from .conftest import lj_energy
+from ase_kan import KANCalculator, KANPotential, PairCurve, fit
+from ase_kan.engines import guard
+from ase_kan.engines.guard import ExtrapolationError, ExtrapolationWarning
+from tests.shared import lj_energy
 
 ENGINES = ("compiled", "autograd")
 
@@ -248,7 +248,7 @@ def test_warnings_point_at_the_line_of_the_user(exact, engine, monkeypatch):
     (asked,) = told(lambda: (lines.append(here()), atoms.calc.calculate(atoms)))
     assert [w.filename for w in (direct, relaxed, asked)] == [__file__] * 3
     assert [w.lineno for w in (direct, relaxed, asked)] == lines
-    monkeypatch.setattr("ase_kan.engines._kernel", None)
+    monkeypatch.setattr("ase_kan.engines.compiled._kernel", None)
     atoms.calc = KANCalculator(exact, on_extrapolation="ignore")
     with pytest.warns(UserWarning, match="installed without its compiled engine") as caught:
         atoms.get_potential_energy()

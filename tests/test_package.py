@@ -45,7 +45,7 @@ def test_examples_run_and_save_their_figure(script, tmp_path):
 
 def test_demo(tmp_path):
     """The default fit agrees with LennardJones to the digits shown; whatever the bare KANs do is counted."""
-    done = run("-m", "ase_kan.cli", "demo", "-o", "out", cwd=tmp_path)
+    done = run("-m", "ase_kan", "demo", "-o", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines()]
     for system, bond, energy in (("dimer", 2 ** (1 / 6), -0.25), ("LJ13", 1.08184, -44.326801 / 4)):
@@ -68,11 +68,11 @@ def test_demo(tmp_path):
 @pytest.mark.parametrize(
     ("pair_energy", "ends"),
     [
-        (lambda r: r**-12.0 - r**-6.0, "at rest"),
-        (lambda r: -1 / r, "fused"),
-        (lambda r: (r - 0.5) ** 2, "collapsed"),
-        (lambda r: 1 / r, "apart"),
-        (lambda r: np.cos(1e6 * r), "moving"),
+        (lambda r, n: r**-12.0 - r**-6.0, "at rest"),
+        (lambda r, n: -1 / r, "fused"),
+        (lambda r, n: (r - 0.5) ** 2, "collapsed"),
+        (lambda r, n: 1 / r, "apart"),
+        (lambda r, n: 0.01 * r * (-1) ** n, "moving"),
     ],
 )
 def test_every_end_of_a_relaxation_has_a_name(pair_energy, ends):
@@ -80,26 +80,28 @@ def test_every_end_of_a_relaxation_has_a_name(pair_energy, ends):
     from ase import Atoms
     from ase.calculators.calculator import Calculator, all_changes
 
-    from ase_kan.demo import outcome
+    from ase_kan.cli.demo import outcome
 
     class Pair(Calculator):
         implemented_properties = ("energy", "forces")
+        calls = 0
 
         def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
             super().calculate(atoms, properties, system_changes)
             r, h = atoms.get_distance(0, 1), 1e-7
+            self.calls += 1
             if r < 0.05:
                 raise ValueError("atoms 0 and 1 are at the same place")
-            slope = (pair_energy(r + h) - pair_energy(r - h)) / (2 * h)
+            slope = (pair_energy(r + h, self.calls) - pair_energy(r - h, self.calls)) / (2 * h)
             along = (atoms.positions[1] - atoms.positions[0]) / r
-            self.results = {"energy": pair_energy(r), "forces": np.array([slope * along, -slope * along])}
+            self.results = {"energy": pair_energy(r, self.calls), "forces": np.array([slope * along, -slope * along])}
 
     assert outcome(Atoms("Ar2", [[0, 0, 0], [1.3, 0, 0]]), Pair(), r_min=0.95, reach=4.0) == ends
 
 
 def test_command_line_errors_are_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    done = run("-m", "ase_kan.cli", "demo", "-o", "file/out", cwd=tmp_path)
+    done = run("-m", "ase_kan", "demo", "-o", "file/out", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("ase-kan: ")
     assert done.stderr.count("\n") == 1
@@ -109,14 +111,14 @@ def test_fit_inspect_and_plot_a_curve(tmp_path):
     r = [0.95 + 0.02 * n for n in range(60)]
     rows = [f"{x},{x**-12 - x**-6},{12 * x**-13 - 6 * x**-7}" for x in r]
     (tmp_path / "lj.csv").write_text("r,E,F\n" + "\n".join(rows))
-    done = run("-m", "ase_kan.cli", "fit", "lj.csv", "-o", "lj.kan", "--elements", "Ar", "Ar", cwd=tmp_path)
+    done = run("-m", "ase_kan", "fit", "lj.csv", "-o", "lj.kan", "--elements", "Ar", "Ar", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "hold-out" in done.stdout
     assert "wrote lj.kan, lj-fit.png" in done.stdout
-    told = run("-m", "ase_kan.cli", "inspect", "lj.kan", cwd=tmp_path).stdout
+    told = run("-m", "ase_kan", "inspect", "lj.kan", cwd=tmp_path).stdout
     for words in ("elements: Ar", "Ar-Ar: data from 0.95 to 2.13 A", "ase_kan: 0.1.0", "energy_rmse", "feature: 1/r"):
         assert words in told
-    told = run("-m", "ase_kan.cli", "inspect", "lj.kan", "--extrapolation", cwd=tmp_path).stdout
+    told = run("-m", "ase_kan", "inspect", "lj.kan", "--extrapolation", cwd=tmp_path).stdout
     for words in (
         "Ar-Ar:",
         "short range, bare KAN: atoms closer than",
@@ -126,7 +128,7 @@ def test_fit_inspect_and_plot_a_curve(tmp_path):
     ):
         assert words in told
     for name, flags in (("pairs.png", ()), ("extrapolation.png", ("--extrapolation",))):
-        done = run("-m", "ase_kan.cli", "plot", "lj.kan", "-o", name, *flags, cwd=tmp_path)
+        done = run("-m", "ase_kan", "plot", "lj.kan", "-o", name, *flags, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / name).stat().st_size > 10_000
 
@@ -136,7 +138,7 @@ def test_core_and_tail_from_the_command_line(tmp_path):
 
     rows = [f"{x},{x**-12 - x**-6}" for x in (0.95 + 0.02 * n for n in range(60))]
     (tmp_path / "lj.csv").write_text("r,E\n" + "\n".join(rows))
-    command = ("-m", "ase_kan.cli", "fit", "lj.csv", "-o", "lj.kan", "--core", "none", "--tail", "none")
+    command = ("-m", "ase_kan", "fit", "lj.csv", "-o", "lj.kan", "--core", "none", "--tail", "none")
     assert run(*command, cwd=tmp_path).returncode == 0
     function = KANPotential.load(tmp_path / "lj.kan").function()
     assert function.core is None
@@ -158,11 +160,22 @@ def test_fit_structures_from_the_command_line(tmp_path):
         atoms.get_forces()
         images.append(atoms)
     write(tmp_path / "train.extxyz", images)
-    command = ("-m", "ase_kan.cli", "fit", "train.extxyz", "-o", "ar.kan", "--cutoff", "2.5", "--validation", "0.2")
+    command = ("-m", "ase_kan", "fit", "train.extxyz", "-o", "ar.kan", "--cutoff", "2.5", "--validation", "0.2")
     done = run(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for words in ("explained", "Ar-Ar:", "lone atoms", "30 used", "wrote ar.kan, ar-pairs.png, ar-parity.png"):
         assert words in done.stdout
     assert "30/30" in done.stderr
     assert not (tmp_path / "ar.kan.checkpoint").exists()
-    assert "errors: energy" in run("-m", "ase_kan.cli", "inspect", "ar.kan", cwd=tmp_path).stdout
+    assert "errors: energy" in run("-m", "ase_kan", "inspect", "ar.kan", cwd=tmp_path).stdout
+
+
+def test_reprs_say_what_things_are(potential):
+    from ase import Atoms
+
+    from ase_kan import KANCalculator, Structures
+
+    assert "KANPotential of every element, cutoff 2.5 A" in repr(potential)
+    assert "data from 0.9" in repr(potential)
+    assert repr(KANCalculator(potential)).startswith("KANCalculator(KANPotential of every element, cutoff 2.5 A")
+    assert repr(Structures([Atoms("Ar")])) == "Structures(1 in memory)"

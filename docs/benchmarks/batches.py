@@ -14,6 +14,7 @@ import torch
 from ase.cluster import Icosahedron
 
 from ase_kan import KANCalculator, PairCurve, fit
+from ase_kan.engines.batch import evaluate_batch
 
 
 def main():
@@ -35,7 +36,7 @@ def main():
         return np.array([calculator.get_potential_energy(atoms) for atoms in systems])  # forces are made as well
 
     def batch(dtype):
-        return potential.evaluate_batch(systems, device=args.device, dtype=dtype).energies
+        return evaluate_batch(potential, systems, device=args.device, dtype=dtype).energies
 
     contenders = {
         "one KANCalculator call each, autograd": lambda: one_by_one("autograd"),

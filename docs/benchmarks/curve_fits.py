@@ -179,7 +179,7 @@ def main(sets):
     header("Default fit, 50 random energies, [0.95, 2.0]", "curve")
     for name, (function, depth) in CURVES.items():
         row(name, function, depth, NEAR, 50, False, sets)
-    header("Seed case: [1, 2, 1] of r, grid 3, k = 3, 50 random energies, [0.95, 2.0]", "curve")
+    header("The 2024 recipe's network: [1, 2, 1] of r, grid 3, k = 3, 50 random energies, [0.95, 2.0]", "curve")
     for name, (function, depth) in CURVES.items():
         row(name, function, depth, NEAR, 50, False, sets, width=(1, 2, 1), grid=3, k=3, feature="r")
     row("Lennard-Jones by pykan", lennard_jones, 0.25, NEAR, 50, False, sets, optimizer="pykan")

@@ -4,7 +4,7 @@
 
 `values`: energies far outside the data. `starts`: relaxations of random dimers, LJ13 and LJ38. `clusters`: global
 minima against the Cambridge Cluster Database. `md`: hot molecular dynamics. Without a name, all
-four. Everything is in units of the seed's form 1/r^12 - 1/r^6 (epsilon = 1/4, sigma = 1).
+four. Everything is in units of r^-12 - r^-6 (epsilon = 1/4, sigma = 1).
 """
 
 import argparse
@@ -22,9 +22,9 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS, FIRE
 
 from ase_kan import KANCalculator, PairCurve, fit
-from ase_kan.guard import ExtrapolationWarning
+from ase_kan.engines.guard import ExtrapolationWarning
 
-REFERENCE = Path(__file__).parents[2] / "tests" / "data" / "lj_clusters_ccd.csv"
+REFERENCE = Path(__file__).parents[2] / "tests" / "files" / "lj_clusters_ccd.csv"
 EPSILON = 0.25
 BARE = {"core": None, "tail": None}
 PYKAN = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan"}

@@ -54,8 +54,8 @@ def main():
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    from ase_kan.bench import lennard_jones_potential
-    from ase_kan.lammps import write_table
+    from ase_kan.cli.bench import lennard_jones_potential
+    from ase_kan.exports.lammps import write_table
 
     prefix = Path(sys.prefix)
     env = os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib"), "OMP_NUM_THREADS": "1"}

@@ -15,7 +15,7 @@ from curve_fits import argon, lennard_jones, morse
 from scipy.interpolate import CubicSpline, UnivariateSpline
 
 from ase_kan import PairCurve, fit
-from ase_kan.continuations import zbl
+from ase_kan.potentials.continuations import zbl
 
 BOLTZMANN, AVOGADRO = 8.617333262e-5, 0.602214076  # eV/K; 1/mol in cm^3/A^3
 ARGON = 143.1232 * BOLTZMANN  # depth, eV
@@ -134,7 +134,8 @@ def resolution_table():
         spline = np.abs(CubicSpline(r, energy)(fine) - function(fine)).max() / depth
         told = next(line for line in result.report.splitlines() if "hold-out error where" in line).split(": ")[1]
         print(
-            f"| {name} | {len(r)} | {rms(error):.1e} | {best:.1e} | {np.abs(error).max():.1e} | {spline:.1e} | {told} |",
+            f"| {name} | {len(r)} | {rms(error):.1e} | {best:.1e} | {np.abs(error).max():.1e} | {spline:.1e} "
+            f"| {told} |",
             flush=True,
         )
 

@@ -57,7 +57,8 @@ def kernel_paths() -> tuple[list[str], float]:
     """The instruction sets that this processor runs of the kernel's three, and their largest relative difference."""
     from ase.build import bulk
 
-    from ase_kan import KANCalculator, PairCurve, _kernel, fit
+    from ase_kan import KANCalculator, PairCurve, fit
+    from ase_kan.engines import _kernel
 
     curve = PairCurve.from_function(lambda r: r**-12.0 - r**-6.0, r_min=0.9, r_max=2.6, n=100)
     potential = fit(curve, cutoff=2.5).potential

@@ -20,7 +20,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
 from ase_kan import KANCalculator, Structures, fit
-from ase_kan.neighbors import half_list
+from ase_kan.engines.neighbors import half_list
 
 PAIRS = {("Ne", "Ne"): (0.0031, 2.78, 7.0), ("Ne", "Xe"): (0.0057, 3.3, 8.0), ("Xe", "Xe"): (0.0192, 3.96, 9.0)}
 CUTOFFS = {pair: values[2] for pair, values in PAIRS.items()}

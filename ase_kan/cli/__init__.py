@@ -1,0 +1,1 @@
+"""The command ``ase-kan``: one module for each of its commands that is more than a few lines."""

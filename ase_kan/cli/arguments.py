@@ -1,0 +1,43 @@
+"""Kinds of arguments that several commands take, and errors of their use."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+class UsageError(ValueError):
+    """Options that do not go together."""
+
+
+def number(
+    convert: Callable[[str], float], low: float, high: float = math.inf, *, or_low: bool = False
+) -> Callable[[str], float]:
+    """A finite number within (low, high), or [low, high), for argparse."""
+
+    def parse(text: str) -> float:
+        value = convert(text)
+        if not (low <= value if or_low else low < value):
+            raise argparse.ArgumentTypeError(f"must be {'at least' if or_low else 'above'} {low:g}, got {text}")
+        if not value < high:
+            bound = "finite" if high == math.inf else f"below {high:g}"
+            raise argparse.ArgumentTypeError(f"must be {bound}, got {text}")
+        return value
+
+    parse.__name__ = "number" if convert is float else "whole number"  # argparse: "invalid number value: 'x'"
+    return parse
+
+
+length = number(float, 0)
+count = number(int, 1, 2**31, or_low=True)
+seed = number(int, 0, 2**32, or_low=True)
+part = number(float, 0, 1, or_low=True)
+
+
+def energy(text: str) -> float | str:
+    """A number or "limit"."""
+    try:
+        return text if text == "limit" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or limit, got {text}") from None

@@ -1,0 +1,162 @@
+"""``ase-kan fit``: from a data file to a potential, a report and figures.
+
+Imports are in the functions: ``ase-kan --help`` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ase_kan.cli.arguments import UsageError, count, energy, length, part, seed
+from ase_kan.data.files import check_output
+
+if TYPE_CHECKING:
+    from ase_kan.data.structures import Structures
+    from ase_kan.potentials.potential import KANPotential
+
+#: Structures in the parity figure.
+PARITY_STRUCTURES = 200
+
+
+def add(commands: Any) -> None:
+    """The command and its arguments."""
+    fit = commands.add_parser("fit", help="fit a potential to a curve or to structures")
+    fit.add_argument("data", type=Path, help="a text file of columns r, E, F, or structures that ASE reads")
+    fit.add_argument("-o", "--output", type=Path, required=True, help="file of the potential; figures go beside it")
+    fit.add_argument("--cutoff", type=length, help="Angstrom; required for structures")
+    fit.add_argument("--onset", type=length, help="start of switching: Angstrom; for structures a part of the cutoff")
+    fit.add_argument("--width", type=count, nargs="+", help="nodes per layer, e.g. 1 2 1 (default: 1 1)")
+    fit.add_argument("--grid", type=count, help="grid intervals per edge")
+    fit.add_argument("--feature", help="what the KAN sees of r (default: 1/r); for curves also auto")
+    fit.add_argument("--core", help="below the data: auto, power, zbl (default: as the data); none: the bare KAN")
+    fit.add_argument("--tail", help="curves: beyond the data: auto, coulomb, power; none: the bare KAN")
+    fit.add_argument("--loss", help="curves: huber where some points are far off the others")
+    fit.add_argument("--seed", type=seed, default=0)
+    fit.add_argument("--elements", nargs="+", help="two symbols for a curve; all symbols of the structures")
+    fit.add_argument("--columns", help="curves: what each is, e.g. r,energy,skip,force or r,energy,gradient")
+    fit.add_argument(
+        "--units", nargs=2, metavar=("LENGTH", "ENERGY"), help="curves: e.g. bohr hartree (default: Angstrom eV)"
+    )
+    fit.add_argument(
+        "--subtract", type=energy, metavar="ENERGY", help="curves: that of two atoms far apart, a number or limit"
+    )
+    fit.add_argument("--validation", type=part, help="structures: part held out (default 0.1)")
+    fit.add_argument("--energy-key", help="structures: info key of the energy")
+    fit.add_argument("--forces-key", help="structures: arrays key of the forces")
+    fit.add_argument("--stress-key", help="structures: info key of the stress (eV/A^3)")
+    fit.add_argument("--virial-key", help="structures: info key of the virial, -stress * volume in eV")
+    fit.add_argument("--resume", action="store_true", help="structures: go on from the checkpoint OUTPUT.checkpoint")
+    fit.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """``ase-kan fit``."""
+    from ase_kan.data.columns import is_curve
+
+    of_curves = ("columns", "units", "subtract")
+    names = ("cutoff", "onset", "width", "grid", "feature", "seed", "validation", "elements", "loss", *of_curves)
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
+    labels = ("energy_key", "forces_key", "stress_key", "virial_key")
+    keys = {name: getattr(args, name) for name in labels if getattr(args, name)}
+    check_output(args.output, "potential", args.data)
+    if is_curve(args.data):
+        unused = [name for name in ("validation", *keys) if name in given or name in keys]
+        if unused or args.resume:
+            raise UsageError(f"{', '.join(unused) or 'resume'} is for structures, and {args.data} is a curve")
+        if args.columns:
+            given["columns"] = args.columns.split(",")
+        check_output(figure(args.output, "fit"), "figure", args.data)
+        written = curve(args.data, args.output, given)
+    else:
+        if "tail" in given:
+            raise UsageError("tail is for curves: structures reach to their cutoff")
+        if unused := [name for name in ("loss", *of_curves) if name in given]:
+            raise UsageError(f"{', '.join(unused)} is for curves, and {args.data} is not a table of numbers")
+        if "cutoff" not in given:
+            raise UsageError("structures need a --cutoff, in Angstrom")
+        check_output(checkpoint(args.output), "potential", args.data)
+        for name in ("pairs", "parity"):
+            check_output(figure(args.output, name), "figure", args.data)
+        written = structures(args.data, args.output, keys, given, args.resume)
+    print(f"wrote {', '.join(map(str, written))}")
+
+
+def figure(output: Path, name: str) -> Path:
+    """The file of a figure beside a potential."""
+    return output.with_name(f"{output.stem}-{name}.png")
+
+
+def checkpoint(output: Path) -> Path:
+    """The file of a pass over structures that is not complete."""
+    return output.with_name(f"{output.name}.checkpoint")
+
+
+def curve(data: Path, output: Path, keywords: dict[str, Any]) -> list[Path]:
+    """Fit a curve file; returns the files written."""
+    from ase_kan.data.curve import PairCurve
+    from ase_kan.fit import fit
+    from ase_kan.plots.figures import save
+    from ase_kan.plots.fit import plot_fit
+
+    reading = {name: keywords.pop(name, None) for name in ("elements", "columns", "units", "subtract")}
+    points = PairCurve.read(data, **reading)
+    if points.subtracted:
+        print(f"subtracted {points.subtracted:.10g} eV, the energy of two atoms far apart")
+    result = fit(points, progress=True, **keywords)
+    print(result)
+    result.potential.save(output)
+    path = figure(output, "fit")
+    save(plot_fit(result.potential, points), path)
+    return [output, path]
+
+
+def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[str, Any], resume: bool) -> list[Path]:
+    """Fit a file of structures; returns the files written. The checkpoint is removed once the pass is complete."""
+    from ase_kan.data.structures import Structures
+    from ase_kan.fit import fit
+    from ase_kan.plots.figures import save
+    from ase_kan.plots.fit import plot_pairs
+
+    unfinished = checkpoint(output)
+    read = Structures.read(data, **keys)
+    result = fit(read, checkpoint=unfinished, resume=resume, progress=True, **keywords)
+    print(result)
+    result.potential.save(output)
+    written = [output]
+    for name, drawn in (
+        ("pairs", plot_pairs(result.potential, result.potential.pairs)),
+        ("parity", _parity(read, result.potential)),
+    ):
+        path = figure(output, name)
+        save(drawn, path)
+        written.append(path)
+    if result.potential.info["interrupted"]:
+        return [*written, unfinished]
+    unfinished.unlink(missing_ok=True)
+    return written
+
+
+def _parity(read: Structures, potential: KANPotential) -> Any:
+    """Of the first structures of the file."""
+    from ase_kan.calculator import KANCalculator
+    from ase_kan.plots.fit import plot_parity
+
+    calculator = KANCalculator(potential)
+    energies, forces = [], []
+    for sample in islice(read, PARITY_STRUCTURES):
+        atoms = sample.atoms.copy()
+        atoms.calc = calculator
+        if sample.energy is not None and len(atoms):
+            energies.append((sample.energy / len(atoms), atoms.get_potential_energy() / len(atoms)))
+        if sample.forces is not None:
+            known = sample.labeled
+            forces.append(np.stack([sample.forces[known].ravel(), atoms.get_forces()[known].ravel()]))
+    e = np.array(energies).reshape(-1, 2)
+    f = np.concatenate(forces, axis=1) if forces else np.empty((2, 0))
+    return plot_parity((e[:, 0], e[:, 1]), (f[0], f[1]))

@@ -1,0 +1,54 @@
+"""``ase-kan inspect`` and ``ase-kan plot``: what is in a file of a potential."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ase_kan.data.files import check_output
+from ase_kan.types import pair_name
+
+
+def add(commands: Any) -> None:
+    """The commands and their arguments."""
+    inspect = commands.add_parser("inspect", help="elements, domains, cutoffs, errors and data of a potential")
+    inspect.add_argument("potential", type=Path)
+    inspect.add_argument("--extrapolation", action="store_true", help="what its KANs do outside their data")
+    inspect.set_defaults(command=run_inspect)
+
+    plot = commands.add_parser("plot", help="figure of all pair energies and forces of a potential")
+    plot.add_argument("potential", type=Path)
+    plot.add_argument("--extrapolation", action="store_true", help="the bare KAN outside its data instead")
+    plot.add_argument("-o", "--output", type=Path, required=True)
+    plot.set_defaults(command=run_plot)
+
+
+def run_inspect(args: argparse.Namespace) -> None:
+    """``ase-kan inspect``."""
+    from ase_kan.potentials.potential import KANPotential
+
+    potential = KANPotential.load(args.potential)
+    if not args.extrapolation:
+        print(potential.describe())
+        return
+    from ase_kan.analysis.extrapolation import analyze
+
+    for pair, found in analyze(potential).items():
+        print(f"{pair_name(pair)}:\n{found}")
+
+
+def run_plot(args: argparse.Namespace) -> None:
+    """``ase-kan plot``."""
+    from ase_kan.plots.extrapolation import plot_extrapolation
+    from ase_kan.plots.figures import save
+    from ase_kan.plots.fit import plot_pairs
+    from ase_kan.potentials.potential import KANPotential
+
+    check_output(args.output, "figure", args.potential)
+    potential = KANPotential.load(args.potential)
+    if args.extrapolation and len(potential.pairs) > 1:
+        raise ValueError(f"the extrapolation is plotted for one pair, and {args.potential} has several: use Python")
+    figure = plot_extrapolation(potential) if args.extrapolation else plot_pairs(potential, potential.pairs)
+    save(figure, args.output)
+    print(f"wrote {args.output}")

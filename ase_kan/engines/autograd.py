@@ -1,0 +1,161 @@
+"""The reference engine: a pair potential by its own torch function, pairs from the neighbor list, forces by autograd.
+
+With D the vector from atom i to (the image of) atom j, r = |D| and phi' = dphi/dr:
+
+    E = sum_i E0_i + sum_{i<j} phi(r)     F_j = -phi' D / r = -F_i     stress = (1/V) sum_{i<j} phi' D (x) D / r
+
+Energies and stresses per atom give each atom of a pair one half, as ASE's `LennardJones` does.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ase_kan.engines.guard import Extrapolation, domain_with_tolerance
+from ase_kan.engines.neighbors import NeighborList, check_limits
+from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
+from ase_kan.potentials.features import value_and_slope
+from ase_kan.potentials.protocol import PairPotential
+from ase_kan.types import VOIGT, Array, Index, Pair
+
+#: Verlet skin as a part of the cutoff.
+AUTOGRAD_SKIN = 0.16
+
+
+class AutogradEngine:
+    """Any potential by its own torch function: the reference."""
+
+    def __init__(self, potential: PairPotential, skin: float | None) -> None:
+        self.potential = potential
+        cutoff = potential.cutoff
+        self._neighbors = NeighborList(cutoff, AUTOGRAD_SKIN * cutoff if skin is None else skin)
+        self._kinds: list[tuple[Pair | None, slice]] = []
+        self._ranges: dict[Pair | None, tuple[float, float, float]] = {}
+        self._shifts = np.empty((3, 0))
+        self._last: Structure | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy starts as if it had seen no atoms.
+        fresh = NeighborList(self._neighbors.cutoff, self._neighbors.skin)
+        return self.__dict__ | {"_neighbors": fresh, "_kinds": [], "_ranges": {}, "_last": None}
+
+    @property
+    def skin(self) -> float:
+        return self._neighbors.skin
+
+    @property
+    def builds(self) -> int:
+        return self._neighbors.builds
+
+    def changes(self, atoms: Atoms) -> list[str]:
+        if self._last is None:
+            return list(CHANGES)
+        now = Structure.of(atoms)
+        return [w for w, a, b in zip(CHANGES, now, self._last, strict=True) if not np.array_equal(a, b)]
+
+    def last(self) -> Atoms | None:
+        return None if self._last is None else self._last.atoms()
+
+    def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
+        self._last = None
+        structure = Structure.of(atoms)
+        check_limits(structure.positions, structure.cell)
+        self._update_pairs(structure)
+        i, j, vectors, energy, slope_over_r, found = self._pair_terms(structure.positions)
+        n = len(atoms)
+        pair_force = slope_over_r * vectors
+        forces = np.empty((n, 3))
+        for x in range(3):
+            forces[:, x] = np.bincount(i, pair_force[x], n) - np.bincount(j, pair_force[x], n)
+        full = -(pair_force @ vectors.T)
+        energies = virials = None
+        if per_atom:
+            energies = np.bincount(i, energy / 2, n) + np.bincount(j, energy / 2, n).astype(float)
+            virials = np.empty((n, 6))
+            for v, (x, y) in enumerate(zip(*VOIGT, strict=True)):
+                part = -pair_force[x] * vectors[y] / 2
+                virials[:, v] = np.bincount(i, part, n) + np.bincount(j, part, n)
+        total = float(energy.sum())
+        if not (np.isfinite(total) and np.isfinite(forces).all()):
+            raise ValueError(f"energy or forces overflow: the shortest distance is {found.shortest:.1e} A")
+        self._last = structure.copy()
+        virial = full[VOIGT]
+        return Evaluation(total, forces, virial, found, energies, virials)
+
+    def _update_pairs(self, structure: Structure) -> None:
+        """Bring the neighbor list up to date, sorted by the kind of pair."""
+        try:
+            self._sort_pairs(structure)
+        except BaseException:
+            self._neighbors.forget()  # half sorted
+            raise
+
+    def _sort_pairs(self, structure: Structure) -> None:
+        neighbors = self._neighbors
+        if not neighbors.update(structure.positions, structure.cell, structure.pbc, structure.numbers):
+            return
+        species, numbers = known_symbols(structure.numbers, self.potential)
+        self._shifts = neighbors.shifts.T.copy()
+        if species == [""]:
+            self._kinds = [(None, slice(0, len(neighbors.i)))]
+            return
+        low, high = np.sort([numbers[neighbors.i], numbers[neighbors.j]], axis=0)
+        kind = low * len(species) + high
+        neighbors.reorder(np.argsort(kind, kind="stable"))
+        self._shifts = neighbors.shifts.T.copy()
+        bounds = np.searchsorted(np.sort(kind), np.arange(len(species) ** 2 + 1))
+        self._kinds = [
+            ((species[n // len(species)], species[n % len(species)]), slice(start, stop))
+            for n, (start, stop) in enumerate(pairwise(bounds))
+            if stop > start
+        ]
+
+    def _pair_terms(self, positions: Array) -> tuple[Index, Index, Array, Array, Array, Extrapolation]:
+        """i, j, D (in three rows), phi, phi' / r of the pairs within the cutoff, and which are outside the data."""
+        neighbors = self._neighbors
+        vectors = self._shifts.copy()
+        for x, along in enumerate(positions.T.copy()):
+            vectors[x] += along[neighbors.j]
+            vectors[x] -= along[neighbors.i]
+        squares = np.einsum("ij,ij->j", vectors, vectors)
+        near = np.flatnonzero(squares < self.potential.cutoff**2)
+        i, j, vectors = neighbors.i[near], neighbors.j[near], vectors.take(near, axis=1)
+        r = np.sqrt(squares[near])
+        if len(r) and r.min() == 0.0:
+            n = r.argmin()
+            raise ValueError(f"atoms {i[n]} and {j[n]} are at the same place (r = 0): no force is defined")
+        energy, slope = np.empty(len(r)), np.empty(len(r))
+        below, above = np.zeros((2, len(r)), dtype=bool)
+        shortest = np.inf
+        for pair, listed in self._kinds:
+            part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
+            if part.stop > part.start:
+                energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), r[part])
+                if pair not in self._ranges:
+                    own_cutoff = self.potential.breakpoints(pair)[-1]
+                    self._ranges[pair] = *domain_with_tolerance(self.potential.domain(pair)), own_cutoff
+                low, high, own_cutoff = self._ranges[pair]
+                # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
+                within = r[part] < own_cutoff
+                below[part] = (r[part] < low) & within
+                above[part] = (r[part] > high) & within
+                shortest = min(shortest, float(r[part].min(where=within, initial=np.inf)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            slope /= r
+        finite = np.isfinite(energy) & np.isfinite(slope)
+        if not finite.all():
+            n = np.where(finite, np.inf, r).argmin()
+            raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy or force overflows")
+        outside = below | above
+        found = Extrapolation(
+            int(below.sum()),
+            int(above.sum()),
+            shortest,
+            partial(np.concatenate, (i[outside], j[outside])),
+        )
+        return i, j, vectors, energy, slope, found

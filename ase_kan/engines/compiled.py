@@ -1,0 +1,156 @@
+"""The compiled engine: tables of a pair potential, summed by the C++ kernel."""
+
+from __future__ import annotations
+
+import math
+import os
+from copy import copy
+from functools import partial
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ase_kan.engines.autograd import AutogradEngine
+from ase_kan.engines.guard import Extrapolation, domain_with_tolerance
+from ase_kan.engines.neighbors import check_limits, periodic_box
+from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
+from ase_kan.potentials.tables import SplinePotential
+from ase_kan.types import Index, Pair, sorted_pair
+
+try:
+    from ase_kan.engines import _kernel
+except ImportError:  # installed without a compiler
+    _kernel = None  # type: ignore[assignment]
+
+#: Verlet skin as a part of the cutoff; wider than that of the autograd engine, since pairs are cheaper to skip.
+COMPILED_SKIN = 0.35
+#: Below this number of atoms a second thread costs more than it gives.
+THREADED_ATOMS = 20_000
+
+
+def compiled_available() -> bool:
+    """Whether the compiled kernel was built with the package."""
+    return _kernel is not None
+
+
+class CompiledEngine:
+    """Tables in the compiled kernel; anything closer than they go, or wrong, is left to the autograd engine."""
+
+    def __init__(self, potential: SplinePotential, skin: float | None, threads: int | None) -> None:
+        if _kernel is None:
+            raise ValueError("ase_kan was installed without its compiled engine: use engine='autograd', or reinstall "
+                             "where a C++17 compiler is at hand")  # fmt: skip
+        self.potential = potential
+        self.skin = COMPILED_SKIN * potential.cutoff if skin is None else skin
+        self.threads = threads
+        self._reference = AutogradEngine(potential, skin)
+        self._kernel: _kernel.Kernel | None = None
+        self._symbols: list[str] = []
+        self._builds = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Lists and tables are made again: a copy starts as if it had seen no atoms.
+        return self.__dict__ | {"_kernel": None, "_symbols": [], "_reference": copy(self._reference)}
+
+    @property
+    def builds(self) -> int:
+        return self._builds + (self._kernel.builds if self._kernel else 0) + self._reference.builds
+
+    def changes(self, atoms: Atoms) -> list[str]:
+        if self._kernel is None:
+            return list(CHANGES)
+        arrays = atoms.arrays
+        try:
+            bits = self._kernel.changes(arrays["positions"], arrays["numbers"], atoms.cell.array, atoms.pbc)
+        except TypeError:  # of other types, or not contiguous
+            bits = self._kernel.changes(*Structure.of(atoms))
+        if bits < 2:
+            return ["positions"] if bits else []
+        return [name for n, name in enumerate(CHANGES) if bits >> n & 1]
+
+    def last(self) -> Atoms | None:
+        last = self._kernel.last() if self._kernel else None
+        return None if last is None else Structure(*last).atoms()
+
+    def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
+        kernel = self._kernel
+        if kernel is None or (changes and changes != ["positions"]):
+            kernel = self._take_structure(Structure.of(atoms))
+        positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
+        energy, forces, virial, below, above, shortest, inner, energies, virials = kernel.compute(positions, per_atom)
+        if inner or not math.isfinite(energy):
+            # Closer than the tables go: the reference has the value, or knows what to say.
+            try:
+                return self._reference.evaluate(atoms, per_atom, list(CHANGES))
+            except BaseException:
+                kernel.forget()
+                raise
+        find = _nobody
+        if below or above:
+            find = partial(_outside, Structure.of(atoms).copy(), self.potential)
+        return Evaluation(energy, forces, virial, Extrapolation(below, above, shortest, find), energies, virials)
+
+    def atoms_outside(self) -> Index:
+        """Both atoms of every pair outside the data in the last evaluation."""
+        return np.concatenate(self._kernel.outside()[:2]) if self._kernel else _nobody()
+
+    def _take_structure(self, structure: Structure) -> _kernel.Kernel:
+        check_limits(structure.positions, structure.cell)
+        symbols, element = known_symbols(structure.numbers, self.potential)
+        box = periodic_box(structure.cell, structure.pbc)
+        if self._kernel is None or symbols != self._symbols:
+            kernel = self._new_kernel(symbols)
+            if self._kernel is not None:
+                self._builds += self._kernel.builds
+            self._kernel, self._symbols = kernel, symbols
+        self._kernel.set_structure(
+            structure.numbers,
+            structure.cell,
+            structure.pbc,
+            element.astype(np.uint8),
+            box,
+            np.linalg.inv(box),
+            choose_threads(self.threads, len(element)),
+        )
+        return self._kernel
+
+    def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
+        n = len(symbols)
+        pairs: list[Pair | None] = (
+            [None] if symbols == [""] else [(a, b) for k, a in enumerate(symbols) for b in symbols[k:]]
+        )
+        table_of = np.zeros((max(n, 1), max(n, 1)), dtype=int)
+        rows, columns = np.triu_indices(n)
+        table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
+        kernel = _kernel.Kernel(max(n, 1), table_of.ravel().tolist(), self.potential.cutoff, self.skin)
+        for pair in pairs:
+            if pair is not None and not {None, sorted_pair(pair)} & set(self.potential.pairs):
+                # All of it is closer than the table goes: should such a pair meet, the reference says what is missing.
+                reach = self.potential.cutoff
+                kernel.add_table(reach, 0.0, reach, 2 * reach**2, 0.0, [], [], np.zeros((1, 8)))
+                continue
+            s = self.potential.spline(pair)
+            kernel.add_table(
+                s.cutoff, *domain_with_tolerance(s.domain), s.start, s.slope, list(s.at), list(s.change), s.rows
+            )
+        return kernel
+
+
+def choose_threads(wanted: int | None, n_atoms: int) -> int:
+    """One thread for small systems, else as asked; never more than the processors this process may use."""
+    if wanted is None and n_atoms < THREADED_ATOMS:
+        return 1
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(available, available if wanted is None else wanted))
+
+
+def _nobody() -> Index:
+    return np.empty(0, dtype=np.int64)
+
+
+def _outside(structure: Structure, potential: SplinePotential) -> Index:
+    """Both atoms of every pair outside the data; looked for only when someone asks, by an engine of its own."""
+    engine = CompiledEngine(potential, 0.0, None)
+    engine.evaluate(structure.atoms(), False, list(CHANGES))
+    return engine.atoms_outside()

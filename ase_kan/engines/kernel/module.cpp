@@ -1,0 +1,259 @@
+// The Python module ase_kan._kernel: one object per calculator, which owns its atoms, its list and its tables.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "sums.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using Vectors = nb::ndarray<const double, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+using Matrix = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
+using Rows = nb::ndarray<const double, nb::shape<-1, kan::ROW>, nb::c_contig, nb::device::cpu>;
+using Numbers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Elements = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Flags = nb::ndarray<const bool, nb::shape<3>, nb::c_contig, nb::device::cpu>;
+
+constexpr double MOST_ROWS = 1e8;
+constexpr int MOST_THREADS = 1024;
+constexpr std::size_t MOST_ATOMS = std::size_t(1) << 27;
+
+kan::PairKernel choose_kernel(const std::string& wanted, std::string& chosen) {
+    struct Choice {
+        const char* name;
+        bool available;
+        kan::PairKernel kernel;
+    };
+    const Choice choices[] = {
+#if defined(KAN_X86)
+        {"avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"), kan::avx512::kernel},
+        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kan::avx2::kernel},
+#endif
+        {"baseline", true, kan::baseline::kernel},
+    };
+    for (const Choice& choice : choices)
+        if (choice.available && (wanted == "best" || wanted == choice.name)) {
+            chosen = choice.name;
+            return choice.kernel;
+        }
+    throw nb::value_error(("this machine has no instruction set " + wanted).c_str());
+}
+
+// Ctrl-C and other signals; for threads without the GIL.
+void check_signals() {
+    nb::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals()) throw nb::python_error();
+}
+
+void require(bool good, const char* what) {
+    if (!good) throw std::invalid_argument(what);
+}
+
+bool all_finite(const double* values, std::size_t n) {
+    return std::all_of(values, values + n, [](double v) { return std::isfinite(v); });
+}
+
+// Bit by bit, and much faster than by value; memcmp wants no null pointers even if there is nothing to compare.
+template <class T> bool same(const T* values, std::size_t n, const std::vector<T>& others) {
+    return n == others.size() && (n == 0 || std::memcmp(values, others.data(), n * sizeof(T)) == 0);
+}
+
+// A NumPy array that owns its memory, not initialized.
+template <class T> nb::object array(std::size_t rows, std::size_t columns, T** data) {
+    std::unique_ptr<T[]> memory(new T[std::max<std::size_t>(rows * columns, 1)]);
+    nb::capsule owner(memory.get(), [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    *data = memory.release();
+    const std::size_t shape[2] = {rows, columns};
+    return nb::cast(nb::ndarray<nb::numpy, T>(*data, columns > 1 ? 2 : 1, shape, owner));
+}
+
+class Kernel {
+  public:
+    Kernel(int n_elements, std::vector<int> table_of, double cutoff, double skin, const std::string& instructions)
+        : sums_(cutoff, skin), cutoff_(cutoff) {
+        require(n_elements >= 1 && n_elements < kan::NO_ELEMENT, "the kernel takes 1 to 254 elements");
+        require(table_of.size() == static_cast<std::size_t>(n_elements) * n_elements,
+                "table_of must have a number for every two elements");
+        for (int i = 0; i < n_elements; ++i)
+            for (int j = 0; j < n_elements; ++j)
+                require(table_of[i * n_elements + j] >= 0 &&
+                            table_of[i * n_elements + j] == table_of[j * n_elements + i],
+                        "table_of must be symmetric, without negative numbers");
+        require(cutoff > 0 && cutoff <= kan::FARTHEST && skin >= 0 && skin <= kan::FARTHEST,
+                "cutoff and skin must be finite distances, the cutoff above zero");
+        sums_.system.n_elements = n_elements;
+        sums_.system.table_of = std::move(table_of);
+        sums_.kernel = choose_kernel(instructions, name_);
+    }
+
+    void add_table(double cutoff, double low, double high, double start, double slope, std::vector<double> at,
+                   std::vector<double> change, Rows rows) {
+        const double numbers[] = {cutoff, low, high, start, slope};
+        require(all_finite(numbers, 5) && all_finite(at.data(), at.size()) && all_finite(rows.data(), rows.size()),
+                "a table must be of finite numbers");
+        require(cutoff > 0 && cutoff <= cutoff_, "the cutoff of a table must be positive and not beyond the kernel's");
+        require(at.size() == change.size(), "a table needs as many changes as places where they are");
+        require(rows.shape(0) >= 1 && rows.shape(0) <= MOST_ROWS, "a table needs 1 to 1e8 rows");
+        // u(x) is piecewise linear: it is an integer's size everywhere if it is at the ends and the breaks.
+        std::vector<double> places{0.0, cutoff * cutoff};
+        places.insert(places.end(), at.begin(), at.end());
+        for (const double x : places) {
+            double u = slope * (x - start);
+            for (std::size_t k = 0; k < at.size(); ++k) u += change[k] * std::max(0.0, x - at[k]);
+            require(std::abs(u) <= 10.0 * MOST_ROWS, "the map of a table leads far from its rows");
+        }
+        kan::System& s = sums_.system;
+        s.tables.reserve(s.tables.size() + 1);  // nothing throws between the two
+        s.table_memory.push_back({std::move(at), std::move(change), {rows.data(), rows.data() + rows.size()}});
+        const kan::TableMemory& memory = s.table_memory.back();
+        s.tables.push_back({cutoff * cutoff, low * low, high * high, start, slope, memory.at.data(),
+                            memory.change.data(), memory.at.size(), memory.rows.data(),
+                            static_cast<int>(rows.shape(0))});
+    }
+
+    // Which of positions, numbers, cell and pbc differ from those of the last calculation: bits 0 to 3.
+    int changes(Vectors positions, Numbers numbers, Matrix cell, Flags pbc) const {
+        if (!known_) return 15;
+        const std::vector<double>& last = sums_.last;
+        int bits = 0;
+        if (!same(positions.data(), positions.size(), last)) bits |= 1;
+        if (!same(numbers.data(), numbers.size(), numbers_)) bits |= 2;
+        if (std::memcmp(cell.data(), cell_, sizeof cell_)) bits |= 4;
+        if (std::memcmp(pbc.data(), sums_.periodic, sizeof sums_.periodic)) bits |= 8;
+        return bits;
+    }
+
+    // Take over all but the positions; `element` is the number of each atom's element in the tables.
+    void set_structure(Numbers numbers, Matrix cell, Flags pbc, Elements element, Matrix box, Matrix inverse,
+                       int threads) {
+        require(numbers.size() == element.size(), "numbers and element must have one number per atom");
+        require(element.size() <= MOST_ATOMS, "the kernel takes up to 1.3e8 atoms");
+        const kan::System& s = sums_.system;
+        require(std::all_of(element.data(), element.data() + element.size(),
+                            [&](std::uint8_t e) { return e < s.n_elements; }),
+                "element has a number that the kernel has no tables for");
+        require(element.size() == 0 || *std::max_element(s.table_of.begin(), s.table_of.end()) <
+                                           static_cast<int>(s.tables.size()),
+                "tables are missing: add them first");
+        require(all_finite(box.data(), 9) && all_finite(inverse.data(), 9), "box and inverse must be finite");
+        require(threads >= 1 && threads <= MOST_THREADS, "threads must be 1 to 1024");
+        forget();
+        numbers_.assign(numbers.data(), numbers.data() + numbers.size());
+        std::copy(cell.data(), cell.data() + 9, cell_);
+        sums_.element.assign(element.data(), element.data() + element.size());
+        std::copy(pbc.data(), pbc.data() + 3, sums_.periodic);
+        std::copy(box.data(), box.data() + 9, sums_.box);
+        std::copy(inverse.data(), inverse.data() + 9, sums_.inverse);
+        sums_.threads = threads;
+        known_ = true;
+    }
+
+    // Whatever comes next is new.
+    void forget() {
+        known_ = false;
+        sums_.last.clear();
+        sums_.forget();
+    }
+
+    // (energy, forces, virial, below, above, shortest distance, inner, energies, virials).
+    nb::tuple compute(Vectors positions, bool per_atom) {
+        const std::size_t n = positions.shape(0);
+        require(known_ && n == numbers_.size(), "positions are not those of the structure that was set");
+        double* forces;
+        nb::object forces_out = array(n, 3, &forces);
+        double *energies = nullptr, *virials = nullptr;
+        nb::object energies_out = nb::none(), virials_out = nb::none();
+        if (per_atom) {
+            energies_out = array(n, 1, &energies), virials_out = array(n, 6, &virials);
+            std::fill(energies, energies + n, 0.0), std::fill(virials, virials + 6 * n, 0.0);
+        }
+        double* virial;
+        nb::object virial_out = array(6, 1, &virial);
+        std::fill(virial, virial + 6, 0.0);
+        kan::Total total;
+        try {
+            nb::gil_scoped_release release;
+            if (n > 0) total = sums_.run(positions.data(), per_atom, {forces, virial, energies, virials}, check_signals);
+        } catch (...) {
+            forget();  // lists may be half made
+            throw;
+        }
+        return nb::make_tuple(total.energy, forces_out, virial_out, total.below, total.above,
+                              std::sqrt(total.shortest2), total.inner, energies_out, virials_out);
+    }
+
+    // (i, j, distance) of the pairs outside their data in the last calculation.
+    nb::tuple outside() const {
+        require(sums_.listed() || (known_ && numbers_.empty()), "nothing has been calculated");
+        kan::Outside found;
+        if (sums_.listed()) {
+            nb::gil_scoped_release release;
+            found = kan::find_outside(sums_.system);
+        }
+        std::int64_t *i, *j;
+        double* distance;
+        nb::object out[] = {array(found.i.size(), 1, &i), array(found.i.size(), 1, &j),
+                            array(found.i.size(), 1, &distance)};
+        std::copy(found.i.begin(), found.i.end(), i);
+        std::copy(found.j.begin(), found.j.end(), j);
+        std::copy(found.distance.begin(), found.distance.end(), distance);
+        return nb::make_tuple(out[0], out[1], out[2]);
+    }
+
+    // (positions, numbers, cell, pbc) of the last calculation, or None.
+    nb::object last() const {
+        if (!known_ || sums_.last.size() != 3 * numbers_.size()) return nb::none();
+        double *positions, *cell;
+        std::int64_t* numbers;
+        bool* pbc;
+        nb::object out[] = {array(numbers_.size(), 3, &positions), array(numbers_.size(), 1, &numbers),
+                            array(3, 3, &cell), array(3, 1, &pbc)};
+        std::copy(sums_.last.begin(), sums_.last.end(), positions);
+        std::copy(numbers_.begin(), numbers_.end(), numbers);
+        std::copy(cell_, cell_ + 9, cell);
+        std::copy(sums_.periodic, sums_.periodic + 3, pbc);
+        return nb::make_tuple(out[0], out[1], out[2], out[3]);
+    }
+
+    std::size_t builds() const { return sums_.builds; }
+    const std::string& instructions() const { return name_; }
+
+  private:
+    kan::Summation sums_;
+    std::string name_;
+    double cutoff_;
+    bool known_ = false;  // whether the following are those of the structure to calculate
+    std::vector<std::int64_t> numbers_;
+    double cell_[9] = {};
+};
+
+}  // namespace
+
+NB_MODULE(_kernel, m) {
+    nb::class_<Kernel>(m, "Kernel")
+        .def(nb::init<int, std::vector<int>, double, double, const std::string&>(), "n_elements"_a, "table_of"_a,
+             "cutoff"_a, "skin"_a, "instructions"_a = "best")
+        .def("add_table", &Kernel::add_table, "cutoff"_a, "low"_a, "high"_a, "start"_a, "slope"_a, "at"_a, "change"_a,
+             "rows"_a)
+        .def("changes", &Kernel::changes, nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(),
+             nb::arg().noconvert())
+        .def("set_structure", &Kernel::set_structure)
+        .def("forget", &Kernel::forget)
+        .def("compute", &Kernel::compute, nb::arg().noconvert(), nb::arg())
+        .def("outside", &Kernel::outside)
+        .def("last", &Kernel::last)
+        .def_prop_ro("builds", &Kernel::builds)
+        .def_prop_ro("instructions", &Kernel::instructions);
+}

@@ -1,0 +1,127 @@
+"""`fit`: one name for fitting curves and structures."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypedDict, Unpack, overload
+
+from ase_kan.data.curve import PairCurve
+from ase_kan.data.structures import Structures
+from ase_kan.fit.curve import fit_curve
+from ase_kan.fit.curves import fit_curves
+from ase_kan.fit.result import FitResult
+from ase_kan.fit.structures import fit_structures
+from ase_kan.types import Pair
+
+
+class _Common(TypedDict, total=False):
+    onset: float | None
+    core: str | None
+    seed: int
+    progress: bool
+
+
+class CurveKeywords(_Common, total=False):
+    """Keywords for curves; `fit.curve.fit_curve` explains them."""
+
+    width: Sequence[int] | None
+    grid: int | None
+    k: int | None
+    feature: str | None
+    optimizer: str
+    steps: int | None
+    cutoff: float | None
+    smooth: bool
+    tail: str | None
+    loss: str
+
+
+class StructureKeywords(_Common, total=False):
+    """Keywords for structures; `fit.structures.fit_structures` explains them."""
+
+    cutoff: float | Mapping[Pair, float]
+    width: Sequence[int]
+    grid: int
+    k: int
+    feature: str
+    steps: int
+    validation: float
+    weights: tuple[float, float, float]
+    reference_energies: Mapping[str, float] | None
+    elements: Sequence[str] | None
+    start: float | None
+    checkpoint: str | os.PathLike[str] | None
+    resume: bool
+
+
+@overload
+def fit(data: PairCurve, **keywords: Unpack[CurveKeywords]) -> FitResult: ...
+@overload
+def fit(data: Sequence[PairCurve], **keywords: Unpack[CurveKeywords]) -> FitResult: ...
+@overload
+def fit(data: Structures, **keywords: Unpack[StructureKeywords]) -> FitResult: ...
+def fit(data: Any, **keywords: Any) -> FitResult:
+    """Fit a KAN pair potential to a curve, to several or to structures.
+
+    Parameters
+    ----------
+    data : PairCurve, sequence of PairCurve, or Structures
+        Several curves, each of another pair of elements, make one potential; keywords are for each of them.
+    **keywords
+        For a curve those of `fit.curve.fit_curve`, for structures those of `fit.structures.fit_structures`, where they
+        are explained; the signature shows them all.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    TypeError
+        If the data are neither, or a keyword does not exist for such data.
+    ValueError
+        If the data or an argument make no sense.
+    """
+    if isinstance(data, list | tuple) and data and all(isinstance(curve, PairCurve) for curve in data):
+        _check_keywords(keywords, fit_curve, fit_structures, "curves")
+        return fit_curves(data, **keywords)
+    if isinstance(data, PairCurve):
+        _check_keywords(keywords, fit_curve, fit_structures, "curves")
+        return fit_curve(data, **keywords)
+    if isinstance(data, Structures):
+        _check_keywords(keywords, fit_structures, fit_curve, "structures")
+        return fit_structures(data, **keywords)
+    raise TypeError(f"fit takes a PairCurve or Structures, got {type(data).__name__}: use PairCurve(r, energy)")
+
+
+def _keywords(function: Any) -> dict[str, inspect.Parameter]:
+    return {p.name: p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
+
+
+def _check_keywords(given: Mapping[str, Any], function: Any, other: Any, what: str) -> None:
+    """`TypeError` that names the first unknown keyword, and the one that was probably meant."""
+    known = _keywords(function)
+    for name in given:
+        if name in known:
+            continue
+        if name in _keywords(other):
+            raise TypeError(f"fit has the keyword {name!r} for other data than {what}")
+        close = get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+        raise TypeError(f"fit has no keyword {name!r} for {what}: {hint}")
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise TypeError(f"fit needs the keyword {name!r} for {what}")
+
+
+# What help() and editors show: every keyword of both.
+fit.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter("data", inspect.Parameter.POSITIONAL_ONLY, annotation="PairCurve | Structures"),
+        *(_keywords(fit_structures) | _keywords(fit_curve)).values(),
+    ],
+    return_annotation="FitResult",
+)

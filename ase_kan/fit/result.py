@@ -1,0 +1,82 @@
+"""What a fit gives, and the bar it shows while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ase_kan.potentials.potential import KANPotential
+from ase_kan.types import Array
+
+#: ``report(step, loss)``.
+Report = Callable[[int, float], None]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FitResult:
+    """What a fit gives.
+
+    Attributes
+    ----------
+    potential : KANPotential
+    history : dict of str to ndarray
+        ``"train"`` and ``"holdout"``: energy RMSE in `energy_unit` after every training step (one for a direct solve;
+        Levenberg-Marquardt counts the best error so far, slopes included, and tests hold-out at the end).
+    energy_rmse, force_rmse : float
+        Root-mean-square errors on hold-out data. For a curve: of the potential as it will run, cutoff and
+        all, in eV and eV/Angstrom. For structures: of the energy per atom and of the force components.
+        NaN where nothing was held out or no forces are known.
+    train_energy_rmse, train_force_rmse : float
+        The same on the training data.
+    report : str
+        More to tell a person, lines of text.
+    energy_unit : str
+        Unit of the energy errors: ``"eV"`` for a curve, ``"eV/atom"`` for structures.
+    """
+
+    potential: KANPotential
+    history: dict[str, Array]
+    energy_rmse: float
+    force_rmse: float
+    train_energy_rmse: float
+    train_force_rmse: float
+    report: str = ""
+    energy_unit: str = "eV"
+
+    def __repr__(self) -> str:
+        def row(name: str, energy: float, force: float) -> str:
+            return f"{name:9s} energy RMSE {energy:9.2e} {self.energy_unit}   force RMSE {force:9.2e} eV/A"
+
+        lines = [
+            row("train", self.train_energy_rmse, self.train_force_rmse),
+            row("hold-out", self.energy_rmse, self.force_rmse),
+        ]
+        return "\n".join([*lines, self.report] if self.report else lines)
+
+
+@contextmanager
+def training_bar(show: bool, steps: int | None, unit: str = "eV") -> Iterator[Report | None]:
+    """A bar with loss and time left on stderr; gives ``report(step, loss)``, or None if nothing is shown.
+
+    Without a number of steps the bar only counts.
+    """
+    if not show:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("fit", total=steps, loss="")
+        yield lambda step, loss: bar.update(
+            task, completed=step, loss=f"RMSE {loss:.2e} {unit}" if loss == loss else ""
+        )

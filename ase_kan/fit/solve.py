@@ -1,0 +1,147 @@
+"""The single-edge KANs of all pairs and the lone-atom energies, from the normal equations of the structures.
+
+A KAN's splines are written in those of the mesh; what remains is one symmetric linear system for all coefficients,
+with a penalty on k-th differences per pair whose strength the held-out structures choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import torch
+
+from ase_kan.fit.equations import INTERVALS, PROPERTIES, Accumulator, RadialMesh
+from ase_kan.fit.linear import PENALTIES
+from ase_kan.kan.bsplines import basis, uniform_knots
+from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.potentials.features import get_feature, value_and_slope
+from ase_kan.potentials.pair import Affine, PairFunction
+from ase_kan.types import Array, Pair
+
+RIDGE = 1e-13
+#: The penalty where nothing was held out.
+DEFAULT_PENALTY = 1e-10
+
+
+@dataclass
+class LeastSquares:
+    """Least squares for all KAN coefficients at once."""
+
+    train: Accumulator
+    held: Accumulator
+    weights: tuple[float, float, float]
+    given: dict[str, float]
+
+    @property
+    def seen(self) -> list[Pair]:
+        """Pairs with training data; the others are left out of the potential."""
+        return [pair for pair in self.train.meshes if np.isfinite(self.train.shortest[pair])]
+
+    def combined(self, accumulator: Accumulator) -> tuple[Array, Array, float]:
+        """Matrix, vector and constant of the weighted loss."""
+        size = accumulator.size
+        matrix, vector, constant = np.zeros((size, size)), np.zeros(size), 0.0
+        for name, weight in zip(PROPERTIES, self.weights, strict=True):
+            part = accumulator.equations[name]
+            if part.weight > 0:
+                matrix += weight / part.weight * part.matrix
+                vector += weight / part.weight * part.vector
+                constant += weight / part.weight * part.squares
+        return matrix, vector, constant
+
+    def solve(self, grid: int, k: int, feature: str) -> tuple[dict[Pair, PairFunction], dict[str, float], float]:
+        """The single-edge KANs, lone-atom energies and the penalty that validation chose."""
+        elements, seen = self.train.elements, self.seen
+        n_coef = grid + k
+        free = [s for s in elements if s not in self.given]
+        values = sum(part.count for part in self.train.equations.values())
+        needed = len(seen) * n_coef + len(free)
+        if values < needed:
+            raise ValueError(f"{values} training values cannot fix {needed} parameters: give more, or a smaller grid")
+        fixed = np.zeros(self.train.size)
+        columns = np.zeros((self.train.size, needed))
+        for index, symbol in enumerate(elements):
+            if symbol in self.given:
+                fixed[index] = self.given[symbol] - self.train.baseline.get(symbol, 0.0)
+            else:
+                columns[index, free.index(symbol)] = 1.0
+        shapes = {}
+        for number, pair in enumerate(seen):
+            mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
+            x, knots = _reduced_grid(feature, self.train.shortest[pair], mesh, grid, k)
+            u = (_feature(feature, mesh.points()) - x.shift) / x.scale
+            u = np.where(np.abs(np.abs(u) - 1) < 1e-12, np.sign(u), u)
+            at = len(free) + number * n_coef
+            columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(basis(knots, k, u, 0)[0])
+            shapes[pair] = (x, knots, at)
+        matrix, vector, _ = self.combined(self.train)
+        a = columns.T @ matrix @ columns
+        b = columns.T @ (vector - matrix @ fixed)
+        rough = np.zeros_like(a)
+        difference = np.diff(np.eye(n_coef), k, axis=0)
+        for _, _, at in shapes.values():
+            block = a[at : at + n_coef, at : at + n_coef]
+            rough[at : at + n_coef, at : at + n_coef] = difference.T @ difference * np.trace(block) / n_coef
+        test_matrix, test_vector, test_constant = self.combined(self.held)
+        has_test = any(part.weight > 0 for part in self.held.equations.values())
+        best: tuple[float, float, Array] | None = None
+        for penalty in PENALTIES if has_test else (DEFAULT_PENALTY,):
+            c = _solve(a + penalty * rough, b)
+            z = fixed + columns @ c
+            loss = float(test_constant - 2 * z @ test_vector + z @ test_matrix @ z) if has_test else 0.0
+            if best is None or loss < best[0]:
+                best = (loss, penalty, c)
+        assert best is not None
+        _, penalty, c = best
+        one = torch.ones(1, 1)
+        functions = {}
+        for pair, (x, knots, at) in shapes.items():
+            coef = torch.from_numpy(c[at : at + n_coef])[None, None]
+            layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
+            cut = self.train.meshes[pair].cutoff
+            domain = (self.train.shortest[pair], cut.radius)
+            functions[pair] = PairFunction(KANNetwork([layer]), domain, cut, feature, x)
+        base = self.train.baseline
+        energies = {
+            s: self.given[s] if s in self.given else base.get(s, 0.0) + float(c[free.index(s)]) for s in elements
+        }
+        return functions, energies, penalty
+
+    def mesh_solution(self, functions: Mapping[Pair, PairFunction], energies: Mapping[str, float]) -> Array:
+        """The potential in terms of the columns of the normal equations."""
+        z = np.zeros(self.train.size)
+        z[: len(energies)] = [energies[s] - self.train.baseline.get(s, 0.0) for s in self.train.elements]
+        for pair, function in functions.items():
+            mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
+            z[offset : offset + mesh.size] = mesh.interpolate(value_and_slope(function.bare, mesh.points())[0])
+        return z
+
+
+def _solve(matrix: Array, vector: Array) -> Array:
+    """Symmetric positive solve, scaled to a unit diagonal first."""
+    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    scaled = matrix * scale[:, None] * scale + RIDGE * np.eye(len(matrix))
+    solution: Array = scale * scipy.linalg.solve(scaled, scale * vector, assume_a="sym")
+    return solution
+
+
+def _feature(name: str, r: Array) -> Array:
+    return value_and_slope(get_feature(name).of_r, r)[0]
+
+
+def _reduced_grid(feature: str, r_min: float, mesh: RadialMesh, grid: int, k: int) -> tuple[Affine, Array]:
+    """The grid of a KAN from the smallest distance in the data to the cutoff.
+
+    In 1/r, the feature of the mesh, its end is moved to shorter distances by less than a cell, so that every
+    cell is a whole number of mesh intervals: the mesh then holds the KAN exactly.
+    """
+    r_max = mesh.cutoff.radius
+    if feature == "1/r":
+        interval = (1 / mesh.start - 1 / r_max) / INTERVALS
+        per_cell = max(1, int(np.ceil((1 / r_min - 1 / r_max) / interval / grid)))
+        r_min = max(mesh.start, 1 / (1 / r_max + min(grid * per_cell, INTERVALS) * interval))
+    ends = _feature(feature, np.array([r_min, r_max]))
+    return Affine(float(ends.mean()), float(abs(ends[1] - ends[0]) / 2)), uniform_knots(-1.0, 1.0, grid, k)

@@ -1,0 +1,97 @@
+"""What a pair potential is: calculators, tables, exporters and plots take any, and know none by name.
+
+E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij)          eV, Angstrom
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import combinations_with_replacement
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ase_kan.potentials.features import value_and_slope
+from ase_kan.types import Array, Pair, sorted_pair
+
+
+@runtime_checkable
+class PairPotential(Protocol):
+    """The protocol of a pair potential. Units are eV and Angstrom."""
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols it knows; empty if it serves every element."""
+
+    @property
+    def pairs(self) -> tuple[Pair | None, ...]:
+        """The pairs it knows, each in alphabetical order; ``(None,)`` if one function serves every pair."""
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance at which any pair interacts."""
+
+    @property
+    def reference_energies(self) -> Mapping[str, float]:
+        """Energy E0 of a lone atom per symbol; a symbol left out has 0."""
+
+    def domain(self, pair: Pair | None = None) -> tuple[float, float]:
+        """Smallest and largest distance that the data of a pair covered."""
+
+    def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
+        """Distances, ascending, where phi is less smooth than elsewhere; the last is the pair's own cutoff."""
+
+    def __call__(self, r: Tensor, pair: Pair | None = None) -> Tensor:
+        """phi(r), differentiable, for a float64 tensor of any shape."""
+
+    def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """phi(r) for an array of any shape."""
+
+    def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """-dphi/dr for an array of any shape; positive is repulsive."""
+
+
+def missing_pairs(potential: PairPotential) -> list[Pair]:
+    """Pairs of the potential's elements that it has no function for, since its data had none."""
+    if None in potential.pairs:
+        return []
+    known = {sorted_pair(pair) for pair in potential.pairs if pair}
+    return [pair for pair in combinations_with_replacement(sorted(potential.elements), 2) if pair not in known]
+
+
+def distances(r: ArrayLike) -> Array:
+    """A float64 copy of distances; `ValueError` that names the first one that is not finite and positive."""
+    try:
+        if np.iscomplexobj(r):
+            raise TypeError
+        array = np.array(r, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"distances must be numbers, got {r!r}") from None
+    bad = array[~(np.isfinite(array) & (array > 0))]
+    if bad.size:
+        raise ValueError(f"distances must be positive and finite, got {bad.flat[0]}")
+    return array
+
+
+def energies(phi: Callable[[Tensor], Tensor], r: ArrayLike) -> Array:
+    """A torch function at distances of any shape, through the door that all potentials share."""
+    array = distances(r)
+    with torch.no_grad():
+        energy: Array = phi(torch.from_numpy(array)).numpy()
+    return _finite("energy", energy, array)
+
+
+def forces(phi: Callable[[Tensor], Tensor], r: ArrayLike) -> Array:
+    """Minus its derivative there."""
+    array = distances(r)
+    return _finite("force", -value_and_slope(phi, array)[1], array)
+
+
+def _finite(what: str, values: Array, r: Array) -> Array:
+    bad = r[~np.isfinite(values)]
+    if bad.size:
+        raise ValueError(f"the {what} at r = {bad.flat[0]} A overflows")
+    return values

@@ -1,0 +1,52 @@
+"""The scale of a pair energy: what "small" means for errors of tables and exports, and where a tail has died out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ase_kan.types import Array
+
+#: A well shallower than this part of the largest energy in the data is rounding, or an error of the fit.
+NEGLIGIBLE = 1e-6
+SAMPLES = 400
+
+
+class Scale(NamedTuple):
+    """An energy (eV), and that over the distance where it is found (eV/Angstrom)."""
+
+    energy: float
+    force: float
+
+
+def energy_scale(phi: Callable[[Tensor], Tensor], low: float, high: float) -> Scale:
+    """The depth of the well in the data; where there is none, the median energy there.
+
+    Parameters
+    ----------
+    phi : callable
+        Pair energy (eV) of a float64 tensor of distances (Angstrom).
+    low, high : float
+        The range of the data, Angstrom. Energies are looked at every 1/400 of it.
+
+    Returns
+    -------
+    Scale
+        The median is that of absolute energies, without those below 1e-6 of the largest: data may well end in zeros.
+        An energy that is zero everywhere has the scale 1 eV.
+    """
+    r: Array = np.linspace(max(low, 1e-3 * high), high, SAMPLES)
+    with torch.no_grad():
+        energy: Array = phi(torch.from_numpy(r)).numpy()
+    size = np.abs(energy)
+    at = int(energy.argmin())
+    if -energy[at] <= NEGLIGIBLE * size.max():
+        ranked = [int(n) for n in size.argsort() if size[n] > NEGLIGIBLE * size.max()]
+        if not ranked:
+            return Scale(1.0, 1.0 / float(r[-1]))
+        at = ranked[len(ranked) // 2]
+    return Scale(float(size[at]), float(size[at] / r[at]))

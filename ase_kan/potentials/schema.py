@@ -1,0 +1,214 @@
+"""What a model file must contain: checked at the door, before anything is built from it.
+
+Every entry of the header has a known type and range, nothing is missing and nothing is unknown; the arrays are those
+that the header calls for, finite, with ascending knots. Each check takes a value and its place in the header, and
+raises a `ValueError` of one line that names the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from ase.data import atomic_numbers
+from torch import Tensor
+
+from ase_kan.kan.network import BASE_FUNCTIONS, MOST_LAYERS
+from ase_kan.potentials.features import FEATURES
+
+Check = Callable[[Any, str], None]
+
+#: No energy (eV), slope, exponent or coefficient is larger, and no scale smaller than one over it.
+LARGEST = 1e30
+#: No distance is longer, Angstrom.
+FARTHEST_DISTANCE = 1e4
+#: A core (r0/r)^n with a larger n overflows at distances that atoms may reach.
+STEEPEST_CORE = 100.0
+#: An exponential with a larger rate overflows at r = 0.
+STEEPEST_RATE = 500.0
+#: Deepest nesting of what a fit wants remembered.
+DEEPEST = 20
+
+
+def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Check the header and the arrays of a model file.
+
+    Raises
+    ------
+    ValueError
+        In one line, with the place in the header or the name of the array.
+    """
+    HEADER(header, "header")
+    expected = {
+        f"functions.{number}.network.layers.{layer}.{name}": dimensions
+        for number, entry in enumerate(header["pairs"])
+        for layer in range(len(entry["bases"]))
+        for name, dimensions in ARRAYS.items()
+    }
+    for name in sorted(expected.keys() ^ tensors.keys()):
+        raise ValueError(f"the array {name} is {'missing' if name in expected else 'unknown'}")
+    for name, dimensions in expected.items():
+        array = tensors[name]
+        if array.dtype not in (torch.float64, torch.float32) or array.ndim != dimensions or 0 in array.shape:
+            found = f"{str(array.dtype).removeprefix('torch.')} of shape {tuple(array.shape)}"
+            raise ValueError(f"the array {name} must have {dimensions} dimensions of float64, got {found}")
+        # NaN compares as false.
+        if not bool((array.abs() <= LARGEST).all()):
+            raise ValueError(f"the array {name} has NaN or numbers beyond {LARGEST:g}")
+        if name.endswith(".grid") and not bool((array.diff(dim=1) >= 0).all() & (array[:, -1] > array[:, 0]).all()):
+            raise ValueError(f"the knots {name} must ascend")
+
+
+def number(low: float, high: float) -> Check:
+    """A number from `low` to `high`; no bool."""
+
+    def check(value: Any, where: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            _refuse(value, where, f"must be a number from {low:g} to {high:g}")
+
+    return check
+
+
+def one_of(*values: Any) -> Check:
+    """One of a few strings or whole numbers."""
+
+    def check(value: Any, where: str) -> None:
+        if not any(type(value) is type(known) and value == known for known in values):
+            _refuse(value, where, f"must be one of {', '.join(map(repr, values))}")
+
+    return check
+
+
+def sequence(item: Check, fewest: int, most: int) -> Check:
+    """A list of so many items."""
+
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, list) or not fewest <= len(value) <= most:
+            wanted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+            _refuse(value, where, f"must be a list of {wanted} items")
+        for place, entry in enumerate(value):
+            item(entry, f"{where}[{place}]")
+
+    return check
+
+
+def record(optional: tuple[str, ...] = (), **fields: Check) -> Check:
+    """An object with these entries and no others."""
+
+    def check(value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            _refuse(value, where, "must be an object")
+        for key in sorted((fields.keys() ^ value.keys()) - (set(optional) - value.keys())):
+            raise ValueError(f"{where} {'lacks' if key in fields else 'has the unknown entry'} {_short(key)}")
+        for key, entry in value.items():
+            fields[key](entry, f"{where}.{key}")
+
+    return check
+
+
+def or_none(check_value: Check) -> Check:
+    """None, or what the other check takes."""
+    return lambda value, where: None if value is None else check_value(value, where)
+
+
+def symbol(value: Any, where: str) -> None:
+    """A chemical symbol."""
+    if not isinstance(value, str) or value not in atomic_numbers:
+        _refuse(value, where, "must be the symbol of a chemical element")
+
+
+def lone_atoms(value: Any, where: str) -> None:
+    """Energies by chemical symbol."""
+    if not isinstance(value, dict):
+        _refuse(value, where, "must be an object")
+    for key, energy in value.items():
+        symbol(key, where)
+        ENERGY(energy, f"{where}.{key}")
+
+
+def text(value: Any, where: str) -> None:
+    """A string."""
+    if not isinstance(value, str):
+        _refuse(value, where, "must be a string")
+
+
+def remembered(value: Any, where: str) -> None:
+    """An object of anything, not too deep for those who look at it."""
+    if not isinstance(value, dict):
+        _refuse(value, where, "must be an object")
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        inner = [entry.values() if isinstance(entry, dict) else entry for entry in level]
+        level = [entry for entries in inner for entry in entries if isinstance(entry, dict | list)]
+        if not level:
+            return
+    raise ValueError(f"{where} is nested deeper than {DEEPEST} levels")
+
+
+def continuation(steepest: float) -> Check:
+    """A core or a tail."""
+    term = sequence(number(-LARGEST, LARGEST), 2, 2)
+
+    def check_term(value: Any, where: str) -> None:
+        term(value, where)
+        number(1 / LARGEST, steepest)(value[1], f"{where}[1]")
+
+    def check_rate(value: Any, where: str) -> None:
+        term(value, where)
+        # exp(rate) is finite at r = 0.
+        number(-LARGEST, STEEPEST_RATE)(value[1], f"{where}[1]")
+
+    def check_blend(value: Any, where: str) -> None:
+        sequence(DISTANCE, 2, 2)(value, where)
+        if not value[0] < value[1]:
+            _refuse(value, where, "must be two distances, the shorter first")
+
+    return record(
+        optional=("exponentials", "blend"),  # files of format 2 have neither
+        joint=DISTANCE,
+        terms=sequence(check_term, 0, 8),
+        exponentials=sequence(check_rate, 0, 8),
+        blend=or_none(check_blend),
+        constant=ENERGY,
+        slope=ENERGY,
+        charges=or_none(sequence(one_of(*range(1, 119)), 2, 2)),
+        order=one_of(1, 2),
+    )
+
+
+def scale(value: Any, where: str) -> None:
+    """A number that can be divided by."""
+    ENERGY(value, where)
+    if abs(value) < 1 / LARGEST:
+        _refuse(value, where, f"must be {1 / LARGEST:g} or more in size")
+
+
+def _short(value: Any) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= 50 else f"{shown[:47]}..."
+
+
+def _refuse(value: Any, where: str, what: str) -> None:
+    raise ValueError(f"{where} {what}, got {_short(value)}")
+
+
+ENERGY = number(-LARGEST, LARGEST)
+DISTANCE = number(1 / LARGEST, FARTHEST_DISTANCE)
+AFFINE = record(shift=ENERGY, scale=scale)
+#: Number of dimensions of the arrays of a layer.
+ARRAYS = {"grid": 2, "coef": 3, "scale_base": 2, "scale_spline": 2, "bias": 1}
+PAIR = record(
+    optional=("core", "tail"),  # files of format 1 have neither
+    elements=or_none(sequence(symbol, 2, 2)),
+    bases=sequence(one_of(*BASE_FUNCTIONS), 1, MOST_LAYERS),
+    domain=sequence(number(0.0, FARTHEST_DISTANCE), 2, 2),
+    cutoff=record(radius=DISTANCE, onset=or_none(DISTANCE)),
+    feature=one_of(*FEATURES),
+    x=AFFINE,
+    e=AFFINE,
+    core=or_none(continuation(STEEPEST_CORE)),
+    tail=or_none(continuation(LARGEST)),
+)
+MOST_PAIRS = 118 * 119 // 2
+HEADER = record(ase_kan=text, pairs=sequence(PAIR, 1, MOST_PAIRS), reference_energies=lone_atoms, info=remembered)

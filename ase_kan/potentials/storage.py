@@ -1,0 +1,108 @@
+"""The file of a potential: safetensors with a JSON header and a checksum over everything. No pickle.
+
+A safetensors file is a table of named arrays and a dictionary of strings. The one string here, ``ase_kan``,
+is JSON with ``version`` (of the format), ``header`` (the architecture and what the fit reported) and
+``sha256`` of the header and of every array with its name, type and shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ase_kan.data.files import replacing
+
+#: Raises a `ValueError` about a header and arrays that are not what they should be.
+Check = Callable[[dict[str, Any], dict[str, Tensor]], None]
+
+#: 2: continuations outside the data. 3: exponentials in them. Older files are read.
+FORMAT_VERSION = 3
+
+
+def write(
+    path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, Tensor], check: Check | None = None
+) -> None:
+    """Write one file, atomically. The same content gives the same bytes. What `check` refuses is not written."""
+    from safetensors.torch import save
+
+    # Clones: two pairs may share one function, and safetensors refuses arrays that share memory.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        text = json.dumps(header, sort_keys=True)
+    except TypeError as error:
+        raise ValueError(f"cannot write {path}: what the potential remembers must be JSON ({error})") from None
+    if check is not None:
+        try:
+            check(json.loads(text), tensors)
+        except ValueError as error:
+            raise ValueError(f"cannot write {path}: {error}") from None
+    content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors)}
+    # One string only: safetensors writes several in random order, and the same content must give the same bytes.
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, {"ase_kan": json.dumps(content)}))
+
+
+def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what `write` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is foreign, damaged, or of a newer format, or `check` refuses its content; one line says which.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no potential file at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, UnicodeDecodeError, OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or not an ase_kan potential: {str(error).splitlines()[0]}") from None
+    if "ase_kan" not in metadata:
+        raise ValueError(f"{path} is a safetensors file, but not an ase_kan potential")
+    damaged = ValueError(f"{path} is damaged: its checksum does not match; copy it again or refit")
+    try:
+        content = json.loads(metadata["ase_kan"])
+        version, text, digest = content["version"], content["header"], content["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise damaged from None
+    if not isinstance(version, int) or isinstance(version, bool) or not isinstance(text, str):
+        raise damaged
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
+        )
+    if version < 1 or digest != _digest(text, tensors):
+        raise damaged
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        raise damaged from None
+    if not isinstance(header, dict):
+        raise damaged
+    if check is not None:
+        try:
+            check(header, tensors)
+        except ValueError as error:
+            raise ValueError(f"{path} is not a valid potential: {str(error).splitlines()[0]}") from None
+    return header, tensors
+
+
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

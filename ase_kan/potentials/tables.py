@@ -1,0 +1,325 @@
+"""Any pair potential as a table of quintic polynomials in r^2, with a certificate of its error.
+
+The function is less smooth at a few distances (ends of the data, onset): those become knots, and between two of them
+the knots are evenly spaced in x = r^2; where that takes too many, over decades of distance, in several parts. Row
+number and place in the row follow from
+
+    u(x) = slope (x - start) + sum_k change_k max(0, x - at_k),    row = floor(u),    t = u - row
+
+Values, slopes and curvatures at the knots (from autograd) fix the quintic E = c0 + c1 t + ... + c5 t^5 of each row;
+the force is its exact derivative, -dE/dr = r f with f = -2 du/dx dE/dt. Below `start`, closer than any simulation
+should come, the original is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from weakref import ref
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ase_kan.potentials.features import limited, two_derivatives, value_and_slope
+from ase_kan.potentials.protocol import PairPotential, energies, forces
+from ase_kan.potentials.scale import Scale, energy_scale
+from ase_kan.types import Array, Pair, pair_name, sorted_pair
+
+#: The table starts at this part of the shortest distance in the data; a Lennard-Jones energy is 60,000 there.
+INNER = 0.4
+#: Rows of the first try per segment, and the most.
+FIRST_ROWS, MOST_ROWS = 16, 1 << 16
+#: A segment over more than this factor of distance that would need more than so many rows is two: a wall of decades of
+#: energy wants rows where a well has long enough of them.
+SPLIT, SPLIT_ROWS = 1.5, 1 << 13
+#: Places within a row where the error is measured, and what the largest one found is multiplied with.
+PROBES = (0.06, 0.19, 0.32, 0.5, 0.71, 0.83, 0.95)
+SAFETY = 2.0
+DEFAULT_TOLERANCE = 1e-8
+#: Distances at which `tabulate_once` compares a potential with what it compiled before.
+FINGERPRINT = 97
+#: By the identity of the potential, which may not be hashable: a weak reference to it, its fingerprint and tables.
+_COMPILED: dict[int, tuple[ref[PairPotential], bytes, dict[Pair | None, Spline]]] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Spline:
+    """The table of one pair.
+
+    Attributes
+    ----------
+    cutoff : float
+    domain : (float, float)
+        The range of the data, as in the original.
+    start, slope, at, change
+        The map u(x), in Angstrom^2 (see the module).
+    rows : ndarray, shape (n, 8)
+        c0 to c5 in eV, -2 du/dx, and an unused number.
+    energy_error, force_error : float
+        Certified: largest |error| / (scale + |value|) against the original, on fresh distances, times a safety
+        factor.
+    scale : Scale
+        The scales of energy (eV) and force (eV/Angstrom) that all errors are measured with: the depth of the well,
+        or what stands for it (see `scale.energy_scale`).
+    """
+
+    cutoff: float
+    domain: tuple[float, float]
+    start: float
+    slope: float
+    at: tuple[float, ...]
+    change: tuple[float, ...]
+    rows: Array
+    energy_error: float
+    force_error: float
+    scale: Scale
+
+    def __call__(self, r: Tensor) -> Tensor:
+        """Energies (eV) of distances (Angstrom) not below the table; zero from the cutoff on."""
+        x = r * r
+        u = self.slope * (x - self.start)
+        for at, change in zip(self.at, self.change, strict=True):
+            u = u + change * (x - at).clamp(min=0)
+        row = u.detach().floor().clamp(0, len(self.rows) - 1)
+        c = torch.from_numpy(self.rows).to(r.device)[row.long()]
+        # The slope of t is that of its row: beside a break, rounding may give u the slope of the row before.
+        t = (u - row).detach() - c[..., 6] / 2 * (x - x.detach())
+        energy = c[..., 5]
+        for k in range(4, -1, -1):
+            energy = energy * t + c[..., k]
+        return torch.where(r < self.cutoff, energy, 0.0)
+
+
+class SplinePotential:
+    """A compiled pair potential: the protocol of the original, from tables.
+
+    Attributes
+    ----------
+    original : PairPotential
+    tolerance : float
+    splines : dict of pair to Spline
+    """
+
+    def __init__(self, original: PairPotential, tolerance: float, splines: Mapping[Pair | None, Spline]) -> None:
+        self.original = original
+        self.tolerance = tolerance
+        self.splines = dict(splines)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        return self.original.elements
+
+    @property
+    def pairs(self) -> tuple[Pair | None, ...]:
+        return tuple(self.splines)
+
+    @property
+    def cutoff(self) -> float:
+        return self.original.cutoff
+
+    @property
+    def reference_energies(self) -> Mapping[str, float]:
+        return self.original.reference_energies
+
+    def domain(self, pair: Pair | None = None) -> tuple[float, float]:
+        return self.original.domain(pair)
+
+    def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
+        return self.original.breakpoints(pair)
+
+    def spline(self, pair: Pair | None = None) -> Spline:
+        """The table of a pair."""
+        if None in self.splines:
+            return self.splines[None]
+        if pair is None and len(self.splines) == 1:
+            return next(iter(self.splines.values()))
+        self.original.domain(pair)  # says what is wrong with an unknown pair
+        assert pair is not None
+        return self.splines[sorted_pair(pair)]
+
+    def __call__(self, r: Tensor, pair: Pair | None = None) -> Tensor:
+        spline = self.spline(pair)
+        inner = r * r < spline.start
+        if not bool(inner.any()):
+            return spline(r)
+        edge = spline.start**0.5
+        return torch.where(inner, self.original(limited(r, high=edge), pair), spline(limited(r, low=edge)))
+
+    def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """phi(r) in eV, any shape; `ValueError` as for the original."""
+        return energies(lambda x: self(x, pair), r)
+
+    def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """-dphi/dr in eV/Angstrom, any shape; `ValueError` as for the original."""
+        return forces(lambda x: self(x, pair), r)
+
+    def describe(self) -> str:
+        """Rows and certified errors, a line per pair."""
+        lines = []
+        for pair, s in self.splines.items():
+            name = pair_name(pair)
+            lines.append(
+                f"{name}: {len(s.rows)} quintics from {s.start**0.5:.4g} to {s.cutoff:.4g} A; certified errors "
+                f"{s.energy_error:.1e} (energy) and {s.force_error:.1e} (force), relative to {s.scale.energy:.3g} eV "
+                f"(over its distance) plus value"
+            )
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"SplinePotential(\n{self.describe()}\n)"
+
+
+def tabulate(potential: PairPotential, tol: float = DEFAULT_TOLERANCE) -> SplinePotential:
+    """Tabulate a pair potential.
+
+    Parameters
+    ----------
+    potential : PairPotential
+    tol : float
+        Largest certified error of energies and forces, relative to their scale plus their size (see `Spline`).
+
+    Returns
+    -------
+    SplinePotential
+
+    Raises
+    ------
+    ValueError
+        If `tol` is not positive, or more than 65536 rows would be needed.
+    """
+    if not tol > 0:
+        raise ValueError(f"tol must be positive, got {tol}")
+    return SplinePotential(potential, tol, {pair: _tabulate_pair(potential, pair, tol) for pair in potential.pairs})
+
+
+def tabulate_once(potential: PairPotential) -> SplinePotential:
+    """`tabulate` for calculators: the tables of the last call if the potential is still the same."""
+    probes = []
+    for pair in potential.pairs:
+        breaks, domain = potential.breakpoints(pair), potential.domain(pair)
+        r = np.linspace(max(INNER * domain[0], 0.02 * breaks[-1]), breaks[-1], FINGERPRINT)
+        probes += [repr(pair).encode(), np.array([*breaks, *domain]).tobytes(), potential.energy(r, pair).tobytes()]
+    fingerprint = b"".join(probes)
+    key = id(potential)
+    known = _COMPILED.get(key)
+    if known is not None and known[0]() is potential and known[1] == fingerprint:
+        return SplinePotential(potential, DEFAULT_TOLERANCE, known[2])
+    splines = tabulate(potential)
+    with suppress(TypeError):  # a class with slots may have no weak references: compiled each time
+        # Only what makes the tables is kept: the value must not hold on to the potential.
+        _COMPILED[key] = ref(potential, lambda _: _COMPILED.pop(key, None)), fingerprint, splines.splines
+    return splines
+
+
+def _tabulate_pair(potential: PairPotential, pair: Pair | None, tol: float) -> Spline:
+    def phi(r: Tensor) -> Tensor:
+        return potential(r, pair)
+
+    low, high = potential.domain(pair)
+    *inside, cutoff = potential.breakpoints(pair)
+    start = max(INNER * low, 0.02 * cutoff)
+    breaks = [start, *(b for b in inside if start * (1 + 1e-6) < b < cutoff * (1 - 1e-6)), cutoff]
+    breaks = [b for a, b in pairwise([0.0, *breaks]) if b > a * (1 + 1e-9)]
+    scale = energy_scale(phi, low, min(high, cutoff))
+    tables, errors = [], np.zeros(2)
+    waiting, ends = [(a, b, b == cutoff) for a, b in pairwise(breaks)][::-1], [start]
+    while waiting:
+        left, right, last = waiting.pop()
+        splits = right > SPLIT * left
+        rows, error = _segment(phi, left, right, last, tol / SAFETY, scale, SPLIT_ROWS if splits else MOST_ROWS)
+        if splits and not (error <= tol / SAFETY).all():
+            middle = (left * right) ** 0.5
+            waiting += [(middle, right, last), (left, middle, False)]
+            continue
+        tables.append(rows)
+        ends.append(right)
+        errors = np.maximum(errors, error)
+        if sum(map(len, tables)) > MOST_ROWS or not (errors <= tol / SAFETY).all():
+            name = "" if pair is None else f" of {'-'.join(pair)}"
+            raise ValueError(
+                f"tol={tol:g} is out of reach with {MOST_ROWS} rows between {left:.4g} and {right:.4g} A{name}: "
+                f"the errors are {SAFETY * error[0]:.1e} (energy) and {SAFETY * error[1]:.1e} (force); "
+                "give a larger tol"
+            )
+    slopes = [len(rows) / (right**2 - left**2) for rows, (left, right) in zip(tables, pairwise(ends), strict=True)]
+    return Spline(
+        cutoff,
+        (low, high),
+        start**2,
+        slopes[0],
+        tuple(b**2 for b in ends[1:-1]),
+        tuple(b - a for a, b in pairwise(slopes)),
+        np.concatenate(tables),
+        float(SAFETY * errors[0]),
+        float(SAFETY * errors[1]),
+        scale,
+    )
+
+
+def _segment(
+    phi: Callable[[Tensor], Tensor],
+    left: float,
+    right: float,
+    last: bool,
+    tol: float,
+    scale: Scale,
+    most: int,
+) -> tuple[Array, Array]:
+    """At most `most` rows between two breaks, doubled until energy and force are good enough, and their errors."""
+    n = FIRST_ROWS
+    while True:
+        rows = _rows(phi, left, right, last, n)
+        error = _errors(phi, left, right, rows, scale)
+        if (error <= tol).all() or 2 * n > most:
+            return rows, error
+        # The force converges with the fifth power of the spacing where the function is smooth: aim a little short.
+        n *= 2
+
+
+def _rows(phi: Callable[[Tensor], Tensor], left: float, right: float, last: bool, n: int) -> Array:
+    x = np.linspace(left**2, right**2, n + 1)
+    r = np.sqrt(x)
+    r[0], r[-1] = left, right
+    energy, slope, curvature = two_derivatives(phi, r)
+    # The second derivative may jump at both ends, at the cutoff all may: take them from inside.
+    nudged = np.array([left * (1 + 1e-9), right * (1 - 1e-9)])
+    inner_energy, inner_slope, inner_curvature = two_derivatives(phi, nudged)
+    curvature[[0, -1]] = inner_curvature
+    if last:
+        gap = right - nudged[1]
+        energy[-1] = inner_energy[1] + inner_slope[1] * gap
+        slope[-1] = inner_slope[1] + inner_curvature[1] * gap
+    h = x[1] - x[0]
+    first = slope / (2 * r) * h
+    second = (curvature - slope / r) / (4 * r**2) * h**2
+    # Quintic Hermite interpolation on [0, 1].
+    e0, e1, d0, d1, s0, s1 = energy[:-1], energy[1:], first[:-1], first[1:], second[:-1], second[1:]
+    gap = e1 - e0
+    rows = np.zeros((n, 8))
+    rows[:, 0], rows[:, 1], rows[:, 2] = e0, d0, s0 / 2
+    rows[:, 3] = 10 * gap - 6 * d0 - 4 * d1 + (s1 - 3 * s0) / 2
+    rows[:, 4] = -15 * gap + 8 * d0 + 7 * d1 + (3 * s0 - 2 * s1) / 2
+    rows[:, 5] = 6 * gap - 3 * (d0 + d1) + (s1 - s0) / 2
+    rows[:, 6] = -2 / h
+    return rows
+
+
+def _errors(phi: Callable[[Tensor], Tensor], left: float, right: float, rows: Array, scale: Scale) -> Array:
+    h = (right**2 - left**2) / len(rows)
+    t = np.tile(PROBES, (len(rows), 1))
+    r = np.sqrt(left**2 + h * (np.arange(len(rows))[:, None] + t))
+    energy, slope = value_and_slope(phi, r)
+    c = [rows[:, k, None] for k in range(7)]
+    table = c[0] + t * (c[1] + t * (c[2] + t * (c[3] + t * (c[4] + t * c[5]))))
+    rise = c[1] + t * (2 * c[2] + t * (3 * c[3] + t * (4 * c[4] + t * 5 * c[5])))
+    force_error = np.abs(r * c[6] * rise + slope)
+    return np.array(
+        [
+            (np.abs(table - energy) / (scale.energy + np.abs(energy))).max(),
+            (force_error / (scale.force + np.abs(slope))).max(),
+        ]
+    )

@@ -1,0 +1,66 @@
+"""The neighbor list where vesin alone would crash or where cells are odd."""
+
+import numpy as np
+import pytest
+from ase.neighborlist import primitive_neighbor_list
+
+from ase_kan.engines import neighbors
+from ase_kan.engines.neighbors import half_list
+
+
+def sorted_distances(positions, cell, pbc, cutoff):
+    i, j, shifts = half_list(positions, np.asarray(cell, float), np.asarray(pbc), cutoff)
+    assert (i <= j).all() or len(i)  # each pair once, any direction
+    return np.sort(np.linalg.norm(positions[j] - positions[i] + shifts, axis=1))
+
+
+def ase_distances(positions, cell, pbc, cutoff):
+    box = np.where(np.asarray(pbc)[:, None], cell, 0.0)
+    from ase.geometry import complete_cell
+
+    return np.sort(primitive_neighbor_list("d", pbc, complete_cell(box), positions, cutoff))[::2]
+
+
+CASES = {
+    "free": (np.zeros((3, 3)), [False] * 3),
+    "wire, other vectors zero": (np.diag([0, 0, 5.0]), [False, False, True]),
+    "slab, no third vector": (np.diag([5.0, 4.0, 0]), [True, True, False]),
+    "slab, atoms beyond the third vector": (np.diag([5.0, 4.0, 1.0]), [True, True, False]),
+    "slab, dependent third vector": ([[5.0, 0, 0], [0, 4.0, 0], [5, 4, 0]], [True, True, False]),
+    "left-handed": ([[0, 5.0, 0], [5, 0, 0], [0, 0, 5]], [True] * 3),
+    "very skewed": ([[5.0, 0, 0], [20, 5, 0], [0, -12, 5]], [True] * 3),
+    "tiny": ([[1.0, 0, 0], [0.3, 1, 0], [0.2, 0.4, 1.1]], [True] * 3),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_odd_cells_equal_ase(name):
+    cell, pbc = CASES[name]
+    positions = np.random.default_rng(1).uniform(0, 5, (12, 3))
+    np.testing.assert_allclose(
+        sorted_distances(positions, cell, pbc, 2.5), ase_distances(positions, np.array(cell), pbc, 2.5), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("pbc", [[True, False, False], [True, True, True], [False, False, False]])
+@pytest.mark.parametrize("spread", [1e2, 5e3, 1e6, 1e9])
+def test_far_apart_in_a_thin_cell(pbc, spread):
+    """vesin 0.6.2 dies here with a division by zero; an exploding simulation must not take Python with it."""
+    rng = np.random.default_rng(2)
+    positions = rng.uniform(0, 1, (20, 3)) * [2, spread, spread]
+    positions[1] = positions[0] + [0.7, 0.3, 0.2]
+    found = sorted_distances(positions, np.diag([2.0, spread, spread]), pbc, 2.5)
+    assert np.linalg.norm([0.7, 0.3, 0.2]) == pytest.approx(found[0], abs=1e-6) or pbc[0]
+    assert len(found) >= 1
+
+
+def test_the_two_lists_agree(monkeypatch):
+    """The fallback finds the same pairs as vesin."""
+    rng = np.random.default_rng(3)
+    for pbc in ([True] * 3, [True, False, True], [False] * 3):
+        cell = 3 * np.eye(3) + rng.uniform(-0.5, 0.5, (3, 3))
+        positions = rng.uniform(-5, 8, (15, 3))
+        monkeypatch.setattr(neighbors, "MOST_LOOKS", np.inf)
+        with_vesin = sorted_distances(positions, cell, pbc, 2.5)
+        monkeypatch.setattr(neighbors, "MOST_LOOKS", 0.0)
+        np.testing.assert_allclose(sorted_distances(positions, cell, pbc, 2.5), with_vesin, atol=1e-12)

@@ -1,0 +1,93 @@
+"""Break the package in known ways, one at a time, and see that the tests notice.
+
+    python -m tests.mutations [WORD ...]      # all, or those whose line contains a word; some minutes
+
+Each mutation changes one expression in a copy of the package (the kernel stays as built) and runs the tests that should
+fail. Exit code 1 if a mutation is not caught, or if its expression is no longer in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import ase_kan.engines._kernel as kernel
+
+ROOT = Path(__file__).parents[1]
+#: File, expression, what stands there instead, tests.
+MUTATIONS = (
+    ("calculator.py", "found.virial / -self._volume", "found.virial / self._volume", "tests/test_calculator.py"),
+    ("calculator.py", "found.virials / -self._volume", "found.virials / -1.0", "tests/test_calculator.py"),
+    ("calculator.py", "energy += float(self._lone_atoms.sum())", "energy += 0.0", "tests/test_calculator.py"),
+    ("calculator.py", "self._valid = False\n        if changes", "if changes", "tests/test_calculator_state.py"),
+    ("types.py", "VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))", "VOIGT = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))", "tests/test_calculator.py"),
+    ("engines/autograd.py", "full = -(pair_force @ vectors.T)", "full = -(pair_force @ vectors.T) / 2", "tests/test_calculator.py"),
+    ("engines/autograd.py", "np.bincount(i, pair_force[x], n) - np.bincount(j, pair_force[x], n)", "np.bincount(i, pair_force[x], n) + np.bincount(j, pair_force[x], n)", "tests/test_calculator.py"),
+    ("engines/autograd.py", "np.bincount(i, energy / 2, n)", "np.bincount(i, energy, n)", "tests/test_calculator.py"),
+    ("engines/autograd.py", "below[part] = (r[part] < low) & within", "below[part] = (r[part] <= high) & within", "tests/analysis"),
+    ("engines/neighbors.py", "<= (self.skin / 2) ** 2", "<= self.skin**2", "tests/engines tests/test_calculator.py"),
+    ("engines/neighbors.py", "self.cutoff + self.skin)", "self.cutoff)", "tests/engines tests/test_calculator.py"),
+    ("engines/neighbors.py", "translations + turns[i] - turns[j]", "translations - turns[i] + turns[j]", "tests/engines"),
+    ("engines/batch.py", "virials.double().cpu().numpy()[solid] / volumes", "-virials.double().cpu().numpy()[solid] / volumes", "tests/exports"),
+    ("engines/compiled.py", "table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))", "table_of[rows, columns] = np.arange(len(rows))", "tests/engines"),
+    ("engines/guard.py", "return self.below + self.above", "return self.below", "tests/analysis"),
+    ("kan/bsplines.py", "knots[k], knots[-k - 1] = low, high", "knots[k + 1], knots[-k - 1] = low, high", "tests/kan tests/fit/test_trainers.py"),
+    ("kan/bsplines.py", "return m[:, None] - k + np.arange(k + 1), values", "return m[:, None] - k + 1 + np.arange(k + 1), values", "tests/fit/test_trainers.py"),
+    ("kan/dense.py", "silu = (x * s, s + x * ds,", "silu = (x * s, s - x * ds,", "tests/fit/test_trainers.py"),
+    ("kan/dense.py", "gamma = np.einsum(\"no,nio->ni\", gamma, f1) +", "gamma = np.einsum(\"no,nio->ni\", gamma, f1) -", "tests/fit/test_trainers.py"),
+    ("potentials/cutoff.py", "return 1 - u**3 * (10 - 15 * u + 6 * u**2)", "return 1 - u**3 * (10 - 15 * u + 5 * u**2)", "tests/potentials tests/test_calculator.py"),
+    ("potentials/cutoff.py", "- bare(r.new_full((), self.radius))", "", "tests/potentials tests/test_calculator.py"),
+    ("potentials/features.py", "Feature(lambda r: r**-3,", "Feature(lambda r: r**-2,", "tests/fit/test_curve.py tests/analysis"),
+    ("potentials/protocol.py", "-value_and_slope(phi, array)[1]", "value_and_slope(phi, array)[1]", "tests/potentials"),
+    ("potentials/tables.py", "rows[:, 4] = -15 * gap + 8 * d0 + 7 * d1", "rows[:, 4] = -15 * gap + 7 * d0 + 8 * d1", "tests/potentials/test_tables.py"),
+    ("potentials/tables.py", "float(SAFETY * errors[1])", "float(errors[1] / 100)", "tests/potentials/test_tables.py"),
+    ("potentials/continuations.py", "Hartree * Bohr * z1 * z2 / r * screening", "Hartree * Bohr * z1 / r * screening", "tests/analysis"),
+    ("potentials/storage.py", "digest.update(tensor.contiguous()", "(tensor.contiguous()", "tests/potentials"),
+    ("fit/linear.py", "-curve.force / self.e.scale", "curve.force / self.e.scale", "tests/fit/test_curve.py tests/fit/test_trainers.py"),
+    ("fit/equations.py", "for atom, sign in ((i, 1.0), (j, -1.0)):", "for atom, sign in ((i, 1.0), (j, 1.0)):", "tests/fit/test_structures.py"),
+    ("data/structures.py", "virial = -stress * atoms.get_volume()", "virial = stress * atoms.get_volume()", "tests/fit/test_structures.py tests/data/test_labels.py"),
+    ("exports/lammps.py", "\"real\": mol / kcal", "\"real\": kcal / mol", "tests/exports"),
+    ("exports/openmm.py", "energy / KJ_PER_MOL", "energy * KJ_PER_MOL", "tests/exports"),
+    ("kan/householder.py", "reflector[0] += np.copysign(length, reflector[0])", "reflector[0] += length", "tests/fit/test_trainers.py"),
+)  # fmt: skip
+#: Tests run in a process that looks for the package in the copy, not where the editable installation points.
+RUN = """import sys
+sys.meta_path = [finder for finder in sys.meta_path if "ScikitBuild" not in type(finder).__name__]
+import pytest
+sys.exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--durations=0", "--durations-min=99", *sys.argv[1:]]))"""
+
+
+def main(words: list[str]) -> int:
+    """Try every mutation; the number of those not caught decides the exit code."""
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, old, new, tests in MUTATIONS:
+            line = f"{name}: {old!r} -> {new!r}".replace("\n", " ")
+            if words and not any(word in line for word in words):
+                continue
+            copy = Path(folder, "copy")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "docs", "examples"))
+            shutil.copy(kernel.__file__, copy / "ase_kan" / "engines")
+            path = copy / "ase_kan" / name
+            text = path.read_text()
+            if text.count(old) != 1:
+                print(f"NOT FOUND ONCE  {line}", flush=True)
+                missed += 1
+                continue
+            path.write_text(text.replace(old, new))
+            shutil.copy(ROOT / "pyproject.toml", copy)
+            command = [sys.executable, "-c", RUN, *tests.split()]
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(copy)}
+            code = subprocess.run(command, cwd=copy, env=environment, capture_output=True).returncode
+            missed += code == 0
+            print(f"{'MISSED' if code == 0 else 'caught'}  {line}", flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
