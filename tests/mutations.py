@@ -52,7 +52,7 @@ MUTATIONS = (
     ("data/structures.py", "virial = -stress * atoms.get_volume()", "virial = stress * atoms.get_volume()", "tests/fit/test_structures.py tests/data/test_labels.py"),
     ("exports/lammps.py", "\"real\": mol / kcal", "\"real\": kcal / mol", "tests/exports"),
     ("exports/openmm.py", "energy / KJ_PER_MOL", "energy * KJ_PER_MOL", "tests/exports"),
-    ("fit/householder.py", "reflector[0] += np.copysign(length, reflector[0])", "reflector[0] += length", "tests/fit/test_trainers.py"),
+    ("kan/householder.py", "reflector[0] += np.copysign(length, reflector[0])", "reflector[0] += length", "tests/fit/test_trainers.py"),
 )  # fmt: skip
 #: Tests run in a process that looks for the package in the copy, not where the editable installation points.
 RUN = """import sys

@@ -33,8 +33,9 @@ def add(commands: Any) -> None:
     fit.add_argument("--width", type=count, nargs="+", help="nodes per layer, e.g. 1 2 1 (default: 1 1)")
     fit.add_argument("--grid", type=count, help="grid intervals per edge")
     fit.add_argument("--feature", help="what the KAN sees of r (default: 1/r); for curves also auto")
-    fit.add_argument("--core", help="below the data (default: power); none: the bare KAN")
-    fit.add_argument("--tail", help="curves: beyond the data (default: power); none: the bare KAN")
+    fit.add_argument("--core", help="below the data: auto, power, zbl (default: as the data); none: the bare KAN")
+    fit.add_argument("--tail", help="curves: beyond the data: auto, coulomb, power; none: the bare KAN")
+    fit.add_argument("--loss", help="curves: huber where some points are far off the others")
     fit.add_argument("--seed", type=seed, default=0)
     fit.add_argument("--elements", nargs="+", help="two symbols for a curve; all symbols of the structures")
     fit.add_argument("--columns", help="curves: what each is, e.g. r,energy,skip,force or r,energy,gradient")
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     from ase_kan.data.columns import is_curve
 
     of_curves = ("columns", "units", "subtract")
-    names = ("cutoff", "onset", "width", "grid", "feature", "seed", "validation", "elements", *of_curves)
+    names = ("cutoff", "onset", "width", "grid", "feature", "seed", "validation", "elements", "loss", *of_curves)
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
     labels = ("energy_key", "forces_key", "stress_key", "virial_key")
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         if "tail" in given:
             raise UsageError("tail is for curves: structures reach to their cutoff")
-        if unused := [name for name in of_curves if name in given]:
+        if unused := [name for name in ("loss", *of_curves) if name in given]:
             raise UsageError(f"{', '.join(unused)} is for curves, and {args.data} is not a table of numbers")
         if "cutoff" not in given:
             raise UsageError("structures need a --cutoff, in Angstrom")

@@ -42,6 +42,8 @@ class PairCurve:
         ``-d energy / d r`` in eV/Angstrom; positive means repulsive.
     elements : (str, str), optional
         Chemical symbols of the pair. Without them the fitted potential serves every element.
+    errors : array_like, shape (n,), optional
+        Standard deviations of the energies in eV, positive; only their ratios matter. Default: the fit finds out.
     source : callable, optional
         ``source(r) -> (energy, force or None)``: gives fresh points, for hold-out errors and plots.
     subtracted : float
@@ -59,6 +61,7 @@ class PairCurve:
     elements: Pair | None = None
     source: Source | None = None
     subtracted: float = 0.0
+    errors: Array | None = None
 
     def __post_init__(self) -> None:
         r = _finite_vector("r", self.r)
@@ -79,6 +82,11 @@ class PairCurve:
         object.__setattr__(self, "r", r[order])
         object.__setattr__(self, "energy", energy[order])
         object.__setattr__(self, "force", None if force is None else force[order])
+        if self.errors is not None:
+            errors = _finite_vector("errors", self.errors, len(r))
+            if errors.min() <= 0:
+                raise ValueError(f"errors must be positive, got {errors.min():g}: leave the points out instead")
+            object.__setattr__(self, "errors", errors[order])
         if self.elements is not None:
             object.__setattr__(self, "elements", _symbols(self.elements))
 

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, Unpack, overload
 from ase_kan.data.curve import PairCurve
 from ase_kan.data.structures import Structures
 from ase_kan.fit.curve import fit_curve
+from ase_kan.fit.curves import fit_curves
 from ase_kan.fit.result import FitResult
 from ase_kan.fit.structures import fit_structures
 from ase_kan.types import Pair
@@ -35,6 +36,7 @@ class CurveKeywords(_Common, total=False):
     cutoff: float | None
     smooth: bool
     tail: str | None
+    loss: str
 
 
 class StructureKeywords(_Common, total=False):
@@ -58,13 +60,16 @@ class StructureKeywords(_Common, total=False):
 @overload
 def fit(data: PairCurve, **keywords: Unpack[CurveKeywords]) -> FitResult: ...
 @overload
+def fit(data: Sequence[PairCurve], **keywords: Unpack[CurveKeywords]) -> FitResult: ...
+@overload
 def fit(data: Structures, **keywords: Unpack[StructureKeywords]) -> FitResult: ...
 def fit(data: Any, **keywords: Any) -> FitResult:
-    """Fit a KAN pair potential to a curve or to structures.
+    """Fit a KAN pair potential to a curve, to several or to structures.
 
     Parameters
     ----------
-    data : PairCurve or Structures
+    data : PairCurve, sequence of PairCurve, or Structures
+        Several curves, each of another pair of elements, make one potential; keywords are for each of them.
     **keywords
         For a curve those of `fit.curve.fit_curve`, for structures those of `fit.structures.fit_structures`, where they
         are explained; the signature shows them all.
@@ -80,6 +85,9 @@ def fit(data: Any, **keywords: Any) -> FitResult:
     ValueError
         If the data or an argument make no sense.
     """
+    if isinstance(data, list | tuple) and data and all(isinstance(curve, PairCurve) for curve in data):
+        _check_keywords(keywords, fit_curve, fit_structures, "curves")
+        return fit_curves(data, **keywords)
     if isinstance(data, PairCurve):
         _check_keywords(keywords, fit_curve, fit_structures, "curves")
         return fit_curve(data, **keywords)

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ase_kan.data.curve import PairCurve
+from ase_kan.fit.curve_model import CurveModel, choose_model, choose_robust_model, energy_offset_and_scale, laws_of_ends
+from ase_kan.fit.curve_report import check_tail, describe_fit
 from ase_kan.fit.deep import EVALUATIONS, STARTS, fit_deep, taught
-from ase_kan.fit.linear import BEYOND, FOLDS, Reduction, choose_grid, count_values, fit_linear
+from ase_kan.fit.holdout import MIN_POINTS, held_out, part, rmse, split
+from ase_kan.fit.linear import FOLDS, count_values
 from ase_kan.fit.result import FitResult, Report, training_bar
 from ase_kan.kan import pykan
 from ase_kan.kan.network import check_architecture
-from ase_kan.potentials.continuations import SLOWEST, STRETCH, ends_at_zero
+from ase_kan.potentials.continuations import ends_at_zero
+from ase_kan.potentials.end_laws import EndLaw
 from ase_kan.potentials.features import FEATURES, get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
 from ase_kan.version import __version__
-from ase_kan.warn import warn_user
 
-Mask = NDArray[np.bool_]
-
-#: Fresh points that a curve with a source is tested on; evenly spaced, so that the ends count.
-HOLDOUT_POINTS = 1000
-#: Part of the points set aside where there is no source of fresh ones.
-HOLDOUT_FRACTION = 0.1
 PYKAN_STEPS = 20
-#: Fewest points of which some can be held out, and fewest that a cutoff must leave as they were fitted.
-MIN_POINTS = 5
+#: Degree from which on a KAN has a continuous curvature.
+SMOOTH_DEGREE = 3
+#: Energies are not told apart below this part of the depth of the well.
+SAME = 1e-8
 DEFAULT_FEATURE = "1/r"
-#: A tail is spoken of if the energy there exceeds this part of the data's median deviation, and 3 times the error.
-NOTABLE = 1e-2
+LOSSES = ("squares", "huber")
 
 
 def fit_curve(
@@ -52,27 +48,32 @@ def fit_curve(
     cutoff: float | None = None,
     onset: float | None = None,
     smooth: bool = True,
-    core: str | None = "power",
-    tail: str | None = "power",
+    core: str | None = "auto",
+    tail: str | None = "auto",
+    loss: str = "squares",
     progress: bool = False,
 ) -> FitResult:
     """Fit a KAN pair potential to a curve.
 
-    Without options: a single-edge KAN of 1/r with k = 5, the global optimum from one least-squares solve.
+    Without options: a single-edge KAN with k = 5, linear in its coefficients, on a fine grid; its smoothness and the
+    noise of the data are chosen by their evidence (module `evidence`), and all points are used.
 
     Parameters
     ----------
     curve : PairCurve
+        With its `errors`, the noise is theirs; else it is the same everywhere or grows like the depth of the well plus
+        the size of the energy, whichever has more evidence.
     width : sequence of int, optional
         Nodes per layer, from 1 to 1; default (1, 1), with pykan (1, 2, 1).
     grid, k : int, optional
-        Grid intervals and spline degree of every edge. The grid spans the data. Defaults: k = 5; for a
-        single edge the grid is chosen by cross-validation and reaches two intervals beyond the data on each side;
-        for deeper networks it is 5. With pykan 3 and 3.
+        Grid intervals and spline degree of every edge. The grid spans the data. Defaults: k = 5; for a single edge
+        two intervals per point, from 24 to 120, and two beyond the data on each side; for deeper networks 5. With
+        pykan 3 and 3.
     feature : str, optional
-        What the network sees of r: ``"r"``, ``"1/r"`` (the default), ``"log r"``, ``"r^-3"``, ``"r^-6"``, or
-        ``"auto"``: all are tried by five-fold cross-validation (so it takes 25 fits more), and 1/r is taken unless
-        another is better by more than one standard error. With pykan the default is ``"r"``.
+        What the network sees of r: ``"r"``, ``"1/r"``, ``"log r"``, ``"r^-3"``, ``"r^-6"``, or ``"auto"``: all are
+        tried by five-fold cross-validation (so it takes 25 fits more), and 1/r is taken unless another is better by
+        more than one standard error. Default: for a single edge 1/r, or log r where the evidence for that is strong;
+        with pykan r; else 1/r.
     optimizer : str
         ``"least-squares"``: linear for (1, 1), Levenberg-Marquardt on energies and slopes for deeper networks
         (modules `linear` and `levenberg`). ``"pykan"``: pykan's own LBFGS on the energies alone, unreduced: the
@@ -83,19 +84,26 @@ def fit_curve(
         Most evaluations per Levenberg-Marquardt start (default 150), or LBFGS steps of pykan (default 20). The
         linear solve has none.
     cutoff : float, optional
-        Angstrom; default 1.5 times the largest distance in the data, or where the tail has fallen to 1e-4 of the
-        scale of the energy (`scale.energy_scale`) if that is farther (but at most 5 times the largest distance). Dense
-        systems run faster with less. Where the data end at zero within the error of the fit: their end.
+        Angstrom; default: where what is left out is 1 % of the scale of the energy (`scale.energy_scale`) per atom of a
+        liquid, from 1.11 to 1.3 times the largest distance in the data. Dense systems run faster with less. Where the
+        data end at zero within the error of the fit: their end.
     onset : float, optional
         Where switching to zero starts; default 0.9 of the cutoff.
     smooth : bool
         True switches between onset and cutoff; False subtracts the energy at the cutoff, as ASE's
         `LennardJones(rc=cutoff, smooth=False)` does.
     core : str or None
-        What takes over below the data: ``"power"``, a repulsive power law that joins smoothly; ``"zbl"``, the ZBL
-        repulsion of the curve's two elements; None, nothing: the bare KAN (module `continuations`).
+        What takes over below the data. ``"auto"``: the wall that up to 30 % of the range supports, powers or
+        exponentials (module `end_laws`), going over to the ZBL repulsion where the elements are known and energies pass
+        some 10 eV; ``"power"``: a power law that joins smoothly; ``"zbl"``: the ZBL repulsion of the two elements;
+        None, nothing: the bare KAN (module `continuations`).
     tail : str or None
-        What takes over beyond the data: ``"power"``, or None, the bare KAN.
+        What takes over beyond the data. ``"auto"``: the law that up to 40 % of the range supports, with an exponent
+        above 3; ``"coulomb"``: the same with s^1; ``"power"``: a power law that joins smoothly; None, the bare KAN.
+        Deeper networks are not tied to laws: with them ``"auto"`` is ``"power"``.
+    loss : str
+        ``"squares"``, or ``"huber"``: points far off the others count less (P. J. Huber, Ann. Math. Stat. 35, 73,
+        1964); the report names them. For a single edge.
     progress : bool
         Show a progress bar on stderr.
 
@@ -113,7 +121,8 @@ def fit_curve(
     -----
     UserWarning
         If the fitted energy is not repulsive at the shortest distance of the data (see `continuations.match_core`),
-        or does not head for zero at the longest one, as total energies do not.
+        or does not head for zero at the longest one, as total energies do not; if the data do not determine the tail;
+        if the hold-out error in the well exceeds 2 % of its depth.
 
     Notes
     -----
@@ -123,7 +132,11 @@ def fit_curve(
         raise ValueError(f"unknown optimizer {optimizer!r}: choose 'least-squares' or 'pykan'")
     ends = Ends(cutoff, onset, smooth, core, tail)
     ends.rule(float(curve.r[-1]))  # refuses impossible ones before the work
-    plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps)
+    plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps, loss)
+    if tail == "coulomb" and not (plan.linear and plan.k >= SMOOTH_DEGREE):
+        raise ValueError(
+            f"tail='coulomb' is for a single edge of k >= {SMOOTH_DEGREE}: leave width, optimizer or k out"
+        )
     _check_cutoff(curve, ends)
     if feature != "auto":
         return _fit(curve, plan, ends, progress)
@@ -141,11 +154,12 @@ class _Plan:
 
     optimizer: str
     width: tuple[int, ...]
-    grid: int | None  # None: chosen by cross-validation
+    grid: int | None  # None: fine
     k: int
-    feature: str
+    feature: str | None  # None: chosen by evidence
     seed: int
     steps: int
+    loss: str = "squares"
 
     @classmethod
     def choose(
@@ -158,6 +172,7 @@ class _Plan:
         feature: str | None,
         seed: int,
         steps: int | None,
+        loss: str = "squares",
     ) -> _Plan:
         by_pykan = optimizer == "pykan"
         width = tuple(width) if width is not None else ((1, 2, 1) if by_pykan else (1, 1))
@@ -172,10 +187,14 @@ class _Plan:
             raise ValueError("a single edge is solved for directly and takes no steps: leave steps out")
         check_architecture(width, grid=grid, k=k, steps=steps)
         if feature is None:
-            feature = "r" if by_pykan else DEFAULT_FEATURE
-        if feature != "auto":
+            feature = "r" if by_pykan else None if single else DEFAULT_FEATURE
+        if feature not in (None, "auto"):
             get_feature(feature)
-        return cls(optimizer, width, grid, k, feature, seed, steps)
+        if loss not in LOSSES:
+            raise ValueError(f"unknown loss {loss!r}: choose one of {', '.join(map(repr, LOSSES))}")
+        if loss != LOSSES[0] and not single:
+            raise ValueError(f"loss={loss!r} is for a single edge: leave width and optimizer out")
+        return cls(optimizer, width, grid, k, feature, seed, steps, loss)
 
     @property
     def linear(self) -> bool:
@@ -215,8 +234,8 @@ def _choose_feature(curve: PairCurve, plan: _Plan, progress: bool) -> tuple[str,
     with training_bar(progress, len(FEATURES) * len(numbers)) as report:
         for name in FEATURES:
             for number in numbers:
-                held = _part(curve, fold == number)
-                trained = _train(_part(curve, fold != number), held, replace(plan, feature=name))
+                held = part(curve, fold == number)
+                trained = _train(part(curve, fold != number), held, replace(plan, feature=name))
                 if trained.interrupted:
                     raise KeyboardInterrupt
                 predicted = value_and_slope(trained.function.bare, held.r)[0]
@@ -232,69 +251,103 @@ def _choose_feature(curve: PairCurve, plan: _Plan, progress: bool) -> tuple[str,
 
 @dataclass(frozen=True)
 class _Trained:
-    """A bare KAN, and how it came about."""
+    """A bare KAN, and how it came about; with what a linear fit knows besides."""
 
     function: PairFunction
     plan: _Plan
     history: dict[str, Array]
-    interrupted: bool
+    interrupted: bool = False
+    model: CurveModel | None = None
+    wall: EndLaw | None = None
+    tail: EndLaw | None = None
+    tied: bool = False
+
+
+def _train_linear(curve: PairCurve, plan: _Plan, ends: Ends) -> _Trained:
+    """All points, smoothness by evidence, the ends tied to the laws that the data support."""
+    if (curve.force is None and len(curve) < MIN_POINTS) or count_values(curve) <= min(plan.k, 5):
+        raise ValueError(f"{len(curve)} points are too few to fit: give at least {max(MIN_POINTS, plan.k + 1)}")
+    choose = choose_model if plan.loss == "squares" else choose_robust_model
+    problem, smoothness = choose(curve, plan.feature, plan.grid, plan.k)
+    smooth = plan.k >= SMOOTH_DEGREE  # else there is no curvature to tie
+    wall, tail = laws_of_ends(
+        problem,
+        smoothness,
+        wall=smooth and ends.core == "auto",
+        tail=smooth and ends.tail in ("auto", "coulomb") and ends.rule(float(curve.r[-1])).radius > curve.r[-1],
+        coulomb=ends.tail == "coulomb",
+    )
+    model = problem.solve(smoothness, [law for law in (wall, tail) if law is not None and law.exact])
+    domain = (float(curve.r[0]), float(curve.r[-1]))
+    function = PairFunction(model.network, domain, Ends().rule(domain[1]), model.feature, model.x, model.e)
+    plan = replace(plan, grid=model.grid, feature=model.feature)
+    return _Trained(
+        function, plan, {}, model=model, wall=wall, tail=tail, tied=smooth and ends.tail in ("auto", "coulomb")
+    )
 
 
 def _train(train: PairCurve, holdout: PairCurve, plan: _Plan, report: Report | None = None) -> _Trained:
-    grid, beyond = plan.grid, 0
-    if grid is None:
-        beyond = BEYOND
-        grid = choose_grid(train, Reduction.of(train, plan.feature), plan.k)
-        plan = replace(plan, grid=grid)
-    needed = _count_parameters(plan, grid)
+    if plan.linear:
+        return _train_linear(train, plan, Ends(core=None, tail=None))
+    assert plan.grid is not None
+    assert plan.feature is not None
+    needed = _count_parameters(plan, plan.grid)
     values = len(train) if plan.optimizer == "pykan" else count_values(train)
     if values < needed:
         raise ValueError(
             f"{values} training values cannot fix the {needed} parameters of a KAN {plan.width} with "
-            f"grid={grid}, k={plan.k}: give more points or a smaller network"
+            f"grid={plan.grid}, k={plan.k}: give more points or a smaller network"
         )
     x, e = Affine(), Affine()
     interrupted = False
-    history: dict[str, Array] = {}
     if plan.optimizer == "pykan":
-        model = pykan.new_model(plan.width, grid, plan.k, plan.seed)
+        model = pykan.new_model(plan.width, plan.grid, plan.k, plan.seed)
         of_r = get_feature(plan.feature).of_r
         columns = [tuple(torch.from_numpy(a)[:, None] for a in (c.r, c.energy)) for c in (train, holdout)]
         points, test = ((of_r(r), energy) for r, energy in columns)
         history = pykan.train(model, points, test, plan.steps, report)
         network = pykan.from_pykan(model)
     else:
-        if plan.linear:
-            reduction = Reduction.of(train, plan.feature)
-            network = fit_linear(train, reduction, grid, plan.k, beyond)[0]
-        else:
-            reduction, targets = taught(train, plan.feature)
-            e = reduction.e
-            # The bar shows eV: the reduced error times the unit of energy.
-            scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
-            network, loss, interrupted = fit_deep(plan.width, grid, plan.k, targets, plan.seed, plan.steps, scaled)
-            history = {"train": loss * e.scale}
+        reduction, targets = taught(train, plan.feature)
         x, e = reduction.x, reduction.e
+        # The bar shows eV: the reduced error times the unit of energy.
+        scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
+        network, loss, interrupted = fit_deep(plan.width, plan.grid, plan.k, targets, plan.seed, plan.steps, scaled)
+        history = {"train": loss * e.scale}
     domain = (float(train.r[0]), float(train.r[-1]))
     function = PairFunction(network, domain, Ends().rule(domain[1]), plan.feature, x, e)
     return _Trained(function, plan, history, interrupted)
 
 
 def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult:
-    train, holdout = _split(curve, plan.seed)
     steps = plan.steps * (1 if plan.optimizer == "pykan" else STARTS)
-    with training_bar(progress and not plan.linear, steps) as report:
-        trained = _train(train, holdout, plan, report)
-    error = _errors(trained.function.bare, train)[0]
+    train, holdout = (curve, None) if plan.linear and curve.source is None else split(curve, plan.seed)
+    if plan.linear:
+        trained = _train_linear(curve, plan, ends)
+    else:
+        assert holdout is not None
+        with training_bar(progress, steps) as report:
+            trained = _train(train, holdout, plan, report)
+    bare_held = held_out(trained.function.bare, trained.function.bare, train, holdout, trained.model)
+    error = max(
+        rmse(trained.function.bare, train)[0],
+        float(np.median(np.abs(bare_held.energy))),
+        SAME * energy_offset_and_scale(train.energy)[1],
+    )
     last_slope = float(value_and_slope(trained.function.bare, train.r[-1:])[1][0])
-    over = ends_at_zero(train.r, train.energy, last_slope, error)
-    function = ends.attach(trained.function, curve.elements, error if over else None)
-    bare = (*_errors(function.bare, holdout), *_errors(function.bare, train))
-    _check_tail(function, train, bare[2])
-    errors = (*_errors(function, holdout), *_errors(function, train))
+    far = trained.tail
+    nothing = far is not None and not (far.law.terms or far.law.exponentials)
+    over = nothing or (far is None and ends_at_zero(train.r, train.energy, last_slope, error))
+    function = ends.attach(
+        trained.function, curve.elements, error if over else None, trained.wall, None if nothing else far
+    )
+    check_tail(function, train, error, None if over else far, made_up=far is None and not over, laws=trained.tied)
+    held = held_out(function, trained.function.bare, train, holdout, trained.model)
+    bare_train = rmse(function.bare, train)
+    errors = (held.energy_rmse, held.force_rmse, *rmse(function, train))
     history = trained.history
-    history.setdefault("train", np.array([bare[2]]))
-    history.setdefault("holdout", np.array([bare[0]]))
+    history.setdefault("train", np.array([bare_train[0]]))
+    history.setdefault("holdout", np.array([bare_held.energy_rmse]))
     info = {
         "ase_kan": __version__,
         **asdict(trained.plan),
@@ -309,60 +362,12 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
     if function.cutoff.onset is None or function.cutoff.onset < train.r[-1]:
         told.append(
             f"these errors are with the cutoff at {function.cutoff.radius:g} A, which changes energies within the data "
-            f"(to {train.r[-1]:g} A); the fit alone: energy RMSE {bare[2]:.2e} eV, hold-out {bare[0]:.2e} eV"
+            f"(to {train.r[-1]:g} A); the fit alone: energy RMSE {bare_train[0]:.2e} eV, hold-out "
+            f"{bare_held.energy_rmse:.2e} eV"
         )
+    told += describe_fit(function, trained.model, bare_held, ends)
     potential = KANPotential({curve.elements: function}, info=info)
     return FitResult(potential, history, *errors, report="\n".join(told))
-
-
-def _check_tail(function: PairFunction, curve: PairCurve, error: float) -> None:
-    """Warn of a tail that was made up because the energy does not head for zero."""
-    # Over a stretch, since noise makes the slope at the end itself anything.
-    low, end = function.domain
-    ends = np.array([max(low, end * (1 - STRETCH)), end])
-    before, energy = value_and_slope(function.bare, ends)[0]
-    slope = (energy - before) / (ends[1] - ends[0])
-    spread = float(np.median(np.abs(curve.energy - np.median(curve.energy))))
-    heads_for_zero = before / energy >= (ends[1] / ends[0]) ** SLOWEST if energy else True
-    if function.tail is None or heads_for_zero or abs(energy) <= max(3 * error, NOTABLE * spread):
-        return
-    warn_user(
-        f"the energy does not head for zero at the longest distance of the data, {end:g} A (energy {energy:.6g} eV, "
-        f"slope {slope:.3g} eV/A), so the tail beyond is made up: take off what far atoms have (--subtract, in Python "
-        "PairCurve.read(..., subtract=): a number, or limit), give data to longer distances, or end at a cutoff within "
-        "the data",
-    )
-
-
-def _split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
-    """Training and hold-out points: fresh ones where the curve has a source, else a part of its own."""
-    r = curve.r
-    if curve.source is not None:
-        fresh = np.linspace(r[0], r[-1], HOLDOUT_POINTS)
-        return curve, PairCurve(fresh, *curve.source(fresh), curve.elements)
-    if len(r) < MIN_POINTS:
-        raise ValueError(f"{len(r)} points are too few to fit and to hold some out: give at least {MIN_POINTS}")
-    # The two ends stay in the training set: they are the domain.
-    n = max(2, round(HOLDOUT_FRACTION * len(r)))
-    held = np.zeros(len(r), dtype=bool)
-    held[np.random.default_rng(seed).choice(np.arange(1, len(r) - 1), min(n, len(r) - 2), replace=False)] = True
-
-    return _part(curve, ~held), _part(curve, held)
-
-
-def _part(curve: PairCurve, mask: Mask) -> PairCurve:
-    """Some points of a curve."""
-    force = None if curve.force is None else curve.force[mask]
-    return PairCurve(curve.r[mask], curve.energy[mask], force, curve.elements)
-
-
-def _errors(function: Callable[[Tensor], Tensor], curve: PairCurve) -> tuple[float, float]:
-    energy, slope = value_and_slope(function, curve.r)
-    force = curve.force
-    if force is None and curve.source is not None:
-        force = curve.source(curve.r)[1]
-    force_rmse = float("nan") if force is None else _rms(-slope - force)
-    return _rms(energy - curve.energy), force_rmse
 
 
 def _rms(values: Array) -> float:

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from ase_kan.data.curve import PairCurve
-from ase_kan.fit import householder as solve
 from ase_kan.fit.linear import Reduction, default_grid, fit_linear
+from ase_kan.kan import householder as solve
 from ase_kan.kan.bsplines import basis
 from ase_kan.kan.dense import DenseKAN
 from ase_kan.kan.network import KANNetwork

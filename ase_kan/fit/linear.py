@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from ase_kan.data.curve import PairCurve
-from ase_kan.fit.householder import least_squares
 from ase_kan.kan.bsplines import basis, uniform_knots
+from ase_kan.kan.householder import least_squares
 from ase_kan.kan.network import KANLayer, KANNetwork
 from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine

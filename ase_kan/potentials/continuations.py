@@ -27,12 +27,13 @@ from ase.data import atomic_numbers
 from ase.units import Bohr, Hartree
 from torch import Tensor
 
+from ase_kan.potentials.cutoff import switch
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.types import Array
 from ase_kan.warn import warn_user
 
-CORES = ("power", "zbl")
-TAILS = ("power",)
+CORES = ("auto", "power", "zbl")
+TAILS = ("auto", "power", "coulomb")
 #: Width of the stretch behind a joint that its curvature is compared with, as a part of the joint.
 STRETCH = 0.15
 #: Curvatures that differ by less than this part agree.
@@ -46,7 +47,10 @@ FLAT = 0.06
 
 @dataclass(frozen=True)
 class Continuation:
-    """constant + slope (r - joint) + sum_i c_i (joint / r)^n_i, and a ZBL term if there are charges.
+    """constant + slope (r - joint) + sum_i c_i (joint / r)^n_i + sum_i c_i exp(-n_i (r / joint - 1)), and ZBL.
+
+    With charges alone the ZBL repulsion is added; with a blend (low, high) too, the energy goes over to it there: the
+    logarithms are mixed, from the other terms alone at `high` to ZBL alone at `low`.
 
     Parameters
     ----------
@@ -58,6 +62,10 @@ class Continuation:
         eV and eV/Angstrom.
     charges : (int, int), optional
         Atomic numbers of a ZBL term.
+    exponentials : tuple of (c, n)
+        Energies (eV) and rates.
+    blend : (float, float), optional
+        Angstrom.
     order : int
         Derivatives that match at the joint, 1 or 2.
     """
@@ -68,13 +76,24 @@ class Continuation:
     slope: float = 0.0
     charges: tuple[int, int] | None = None
     order: int = 1
+    exponentials: tuple[tuple[float, float], ...] = ()
+    blend: tuple[float, float] | None = None
 
     def __call__(self, r: Tensor) -> Tensor:
         energy = self.constant + self.slope * (r - self.joint)
         s = self.joint / r
         for coefficient, exponent in self.terms:
             energy = energy + coefficient * s**exponent
-        return energy if self.charges is None else energy + zbl(r, *self.charges)
+        for coefficient, rate in self.exponentials:
+            energy = energy + coefficient * torch.exp(-rate * (r / self.joint - 1))
+        if self.charges is None:
+            return energy
+        if self.blend is None:
+            return energy + zbl(r, *self.charges)
+        low, high = self.blend
+        part = 1 - switch(r, low, high)  # of these terms
+        mixed = torch.exp(part * torch.log(energy.clamp(min=1e-300)) + (1 - part) * torch.log(zbl(r, *self.charges)))
+        return torch.where(r >= high, energy, mixed)
 
     @classmethod
     def restore(cls, header: dict[str, Any] | None) -> Continuation | None:
@@ -89,17 +108,23 @@ class Continuation:
             float(header["slope"]),
             None if charges is None else (charges[0], charges[1]),
             header["order"],
+            # Files of format 2 have none of these.
+            tuple((float(c), float(n)) for c, n in header.get("exponentials", ())),
+            None if header.get("blend") is None else (float(header["blend"][0]), float(header["blend"][1])),
         )
 
     def describe(self) -> str:
         """The formula, and how smoothly it joins."""
         parts = [f"{c:+.6g} ({self.joint:g}/r)^{n:.4g}" for c, n in self.terms]
-        if self.charges is not None:
+        parts += [f"{c:+.6g} exp(-{n:.4g} (r/{self.joint:g} - 1))" for c, n in self.exponentials]
+        if self.charges is not None and self.blend is None:
             parts.append(f"ZBL({self.charges[0]}, {self.charges[1]})")
         if self.slope:
             parts.append(f"{self.slope:+.6g} (r - {self.joint:g})")
         if self.constant:
             parts.append(f"{self.constant:+.6g}")
+        if self.charges is not None and self.blend is not None:
+            parts.append(f"going over to ZBL{self.charges} from {self.blend[1]:.4g} to {self.blend[0]:.4g} A")
         return f"{' '.join(parts)} eV, C{self.order} at {self.joint:g} A"
 
 
@@ -136,7 +161,7 @@ def match_core(
         follows the tangent plus a wall: ZBL for real elements, else (r0/r)^12 times the largest energy in the data,
         again above its own tangent. It is convex, and attractive until the wall is felt.
     """
-    charges = _charges(elements)
+    charges = charges_of(elements)
     if kind == "zbl":
         if charges is None:
             raise ValueError("core='zbl' needs the two elements of the pair: give elements=, or use core='power'")
@@ -167,8 +192,8 @@ def match_core(
     return Continuation(joint, terms, energy - sum(c for c, _ in terms), order=order)
 
 
-def match_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) -> Continuation:
-    """The tail beyond ``domain[1]`` of a bare pair energy.
+def match_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float], slowest: float = SLOWEST) -> Continuation:
+    """The tail beyond ``domain[1]`` of a bare pair energy, with exponents from `slowest` on.
 
     Where the energy does not head for zero there (the data end on the way down, or in noise) or would only reach it by
     a power beyond 30, no single power law joins it: the two terms s^6 and s^12 that match value and slope do. Data that
@@ -181,10 +206,10 @@ def match_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) ->
         if _agree(curvature, law) and root >= 0:
             m = max((-3 * slope + sign * math.sqrt(root)) / (4 * energy) for sign in (1, -1))
             d = -slope / m - energy if m > 0 else 0.0
-            if SLOWEST <= m <= FASTEST and (energy - d) * energy > 0:
+            if slowest <= m <= FASTEST and (energy - d) * energy > 0:
                 return Continuation(joint, ((energy - d, m), (d, 2 * m)), order=2)
         m = -slope / energy
-        if SLOWEST <= m <= FASTEST or (
+        if slowest <= m <= FASTEST or (
             m > FASTEST
             and _flat(slope, value_and_slope(bare, np.linspace(max(joint * (1 - STRETCH), domain[0]), joint))[0])
         ):
@@ -227,14 +252,8 @@ def fading_tail(bare: Callable[[Tensor], Tensor], domain: tuple[float, float]) -
     return Continuation(domain[1], ((energy - d, FASTEST), (d, 2 * FASTEST)))
 
 
-def tail_range(tail: Continuation, level: float) -> float:
-    """A distance from which on a tail is smaller than `level` (eV)."""
-    slowest = min(n for _, n in tail.terms)
-    height = sum(abs(c) for c, _ in tail.terms)
-    return float(tail.joint * max(1.0, height / level) ** (1 / slowest))
-
-
-def _charges(elements: tuple[str, str] | None) -> tuple[int, int] | None:
+def charges_of(elements: tuple[str, str] | None) -> tuple[int, int] | None:
+    """Atomic numbers of two elements, or None if they are unknown."""
     if elements is None:
         return None
     first, second = (atomic_numbers[symbol] for symbol in elements)

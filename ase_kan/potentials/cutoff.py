@@ -14,6 +14,8 @@ from ase_kan.potentials.features import limited, replace_where
 
 #: Without an onset, switching starts at this fraction of the cutoff.
 ONSET_FRACTION = 0.9
+#: Without a cutoff, it is at most this many times the end of the data.
+FARTHEST = 1.3
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class Cutoff:
     def choose(cls, r_max: float, cutoff: float | None, onset: float | None, smooth: bool) -> Cutoff:
         """Fill in what the user left open; `r_max` is where the data end.
 
-        The default radius is 1.5 `r_max`, and the default onset 0.9 of the radius: the energy is left as it
+        The default radius is 1.3 `r_max`, and the default onset 0.9 of the radius: the energy is left as it
         was fitted over all the data and brought to zero beyond them.
         """
-        radius = 1.5 * r_max if cutoff is None else float(cutoff)
+        radius = FARTHEST * r_max if cutoff is None else float(cutoff)
         if not smooth:
             if onset is not None:
                 raise ValueError(

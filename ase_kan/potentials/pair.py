@@ -16,9 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from ase_kan.kan.network import KANLayer, KANNetwork
-from ase_kan.potentials.continuations import CORES, TAILS, Continuation, fading_tail, match_core, match_tail, tail_range
-from ase_kan.potentials.cutoff import ONSET_FRACTION, Cutoff
+from ase_kan.potentials.continuations import (
+    CORES,
+    SLOWEST,
+    TAILS,
+    Continuation,
+    charges_of,
+    fading_tail,
+    match_core,
+    match_tail,
+    zbl,
+)
+from ase_kan.potentials.cutoff import FARTHEST, ONSET_FRACTION, Cutoff
+from ase_kan.potentials.end_laws import EndLaw, repels
 from ase_kan.potentials.features import get_feature, limited, replace_where, value_and_slope
+from ase_kan.potentials.joints import BLEND_FROM, COMPARABLE, join_tail, join_wall, with_zbl
 from ase_kan.potentials.scale import energy_scale
 from ase_kan.types import Array
 
@@ -26,10 +38,12 @@ from ase_kan.types import Array
 CROSSING_SEARCH, MOST_CROSSINGS = 1000, 60
 #: Distances at which `PairFunction.must_be_finite` looks.
 FINITE_SEARCH = 300
-#: With a tail, the default cutoff is where it has fallen to this part of the scale of the energy ...
-TAIL_LEVEL = 1e-4
-#: ... but not beyond so many times the end of the data.
-FARTHEST = 5.0
+#: The default cutoff leaves out this part of the scale of the energy, per atom of a liquid ...
+LEFT_OUT = 1e-2
+#: ... that has so many atoms in the cube of the distance of the well (Lennard-Jones at its triple point).
+LIQUID = 1.19
+#: Exponents of tails above this have a finite lattice sum.
+SUMMABLE = 3.0
 #: Switching within less than the rest of the cutoff would be a wall.
 LATEST_ONSET = 0.98
 
@@ -195,6 +209,15 @@ class PairFunction(nn.Module):
         )
 
 
+def truncation_energy(tail: Continuation, radius: float, well: float) -> float:
+    """Energy (eV) per atom that a cutoff leaves out of a liquid, 2 pi rho int |E| r^2 dr with rho = 1.19 / well^3."""
+    r = np.geomspace(radius, 30 * radius, 600)
+    with torch.no_grad():
+        energy = np.abs(tail(torch.from_numpy(r)).numpy())
+    shell = energy * r**2
+    return float(2 * np.pi * LIQUID / well**3 * np.sum((shell[1:] + shell[:-1]) / 2 * np.diff(r)))
+
+
 @dataclass(frozen=True)
 class Ends:
     """How a pair energy is to go on outside its data; the defaults are those of `fit`.
@@ -202,23 +225,26 @@ class Ends:
     Parameters
     ----------
     cutoff, onset : float, optional
-        Angstrom. The default cutoff is 1.5 times the end of the data, or where the tail has fallen to 1e-4 of the
-        scale of the energy (`scale.energy_scale`) if that is farther, but not beyond 5 times. The default onset is 0.9
-        of it. Data that end at zero need no tail: the default cutoff is their end, and the default onset where they
-        become zero; if that is the very end, the energy there, an error of the fit, is subtracted instead.
+        Angstrom. The default cutoff is where the tail beyond amounts to 1 % of the scale of the energy per atom of a
+        liquid (see `truncation_energy`), from 1.11 to 1.3 times the end of the data; without a tail 1.3 times. The
+        default onset is 0.9 of it. Data that end at zero need no tail: the default cutoff is their end, and the default
+        onset where they become zero; if that is the very end, the energy there, an error of the fit, is subtracted
+        instead.
     smooth : bool
         See `Cutoff.choose`.
-    core : "power", "zbl" or None
-        Below the data (module `continuations`); None leaves the bare KAN.
-    tail : "power" or None
-        Beyond the data; None leaves the bare KAN, and so does a cutoff within the data.
+    core : "auto", "power", "zbl" or None
+        Below the data. "auto": the law that the near end of the data supports (module `end_laws`), going over to ZBL
+        where elements are known; "power" and "zbl": module `continuations`; None leaves the bare KAN.
+    tail : "auto", "power", "coulomb" or None
+        Beyond the data. "auto" and "coulomb": the law that the far end of the data supports; "power": what value and
+        slope at the last point ask for; None leaves the bare KAN, and so does a cutoff within the data.
     """
 
     cutoff: float | None = None
     onset: float | None = None
     smooth: bool = True
-    core: str | None = "power"
-    tail: str | None = "power"
+    core: str | None = "auto"
+    tail: str | None = "auto"
 
     def __post_init__(self) -> None:
         for what, name, known in (("core", self.core, CORES), ("tail", self.tail, TAILS)):
@@ -230,23 +256,62 @@ class Ends:
         return Cutoff.choose(r_max, self.cutoff, self.onset, self.smooth)
 
     def attach(
-        self, function: PairFunction, elements: tuple[str, str] | None, zero: float | None = None
+        self,
+        function: PairFunction,
+        elements: tuple[str, str] | None,
+        zero: float | None = None,
+        wall: EndLaw | None = None,
+        far: EndLaw | None = None,
     ) -> PairFunction:
-        """The KAN of a function with these ends; if its data end at zero, `zero` is the error (eV) within which."""
+        """The KAN of a function with these ends.
+
+        Parameters
+        ----------
+        function : PairFunction
+        elements : (str, str) or None
+        zero : float, optional
+            If the data end at zero: the error (eV) within which.
+        wall, far : EndLaw, optional
+            What the near and the far end of the data support.
+        """
         low, high = function.domain
         rule, tail = self.rule(high), None
-        core = match_core(self.core, function.bare, function.domain, elements) if self.core and low > 0 else None
+        core = self._core(function, elements, wall) if self.core and low > 0 else None
         if self.tail and rule.radius > high:
-            tail = (match_tail if zero is None else fading_tail)(function.bare, function.domain)
+            if zero is not None:
+                tail = fading_tail(function.bare, function.domain)
+            else:
+                slowest = SLOWEST if self.tail == "power" else SUMMABLE
+                tail = join_tail(far, function.bare) if far else match_tail(function.bare, function.domain, slowest)
             if self.cutoff is None and zero is not None:
                 rule, tail = self._cutoff_at_zero(function, zero), None
             elif self.cutoff is None:
-                level = TAIL_LEVEL * energy_scale(function.bare, low, high).energy
-                radius = float(np.clip(tail_range(tail, level), rule.radius, FARTHEST * high))
+                scale = energy_scale(function.bare, low, high)
+                radii = np.linspace(high / ONSET_FRACTION, FARTHEST * high, 40)
+                cost = np.array([truncation_energy(tail, float(r), scale.energy / scale.force) for r in radii])
+                enough = cost <= LEFT_OUT * scale.energy
+                radius = float(radii[enough.argmax() if enough.any() else -1])
                 rule = Cutoff.choose(high, radius, self.onset, self.smooth)
         return PairFunction(
             function.network, function.domain, rule, function.feature, function.x, function.e, core, tail
         )
+
+    def _core(self, function: PairFunction, elements: tuple[str, str] | None, wall: EndLaw | None) -> Continuation:
+        assert self.core is not None
+        if self.core != "auto":
+            return match_core(self.core, function.bare, function.domain, elements)
+        charges = charges_of(elements)
+        joined = None if wall is None else join_wall(wall, function.bare, charges)
+        if joined is not None:
+            return joined
+        joint = torch.tensor([function.domain[0]], dtype=torch.float64)
+        if charges is not None:
+            with torch.no_grad():
+                energy, nuclear = float(function.bare(joint)), float(zbl(joint, *charges))
+            if energy > BLEND_FROM and 1 / COMPARABLE < energy / nuclear < COMPARABLE:
+                return match_core("zbl", function.bare, function.domain, elements)
+        core = match_core("power", function.bare, function.domain, elements)
+        return with_zbl(core, charges) if core.charges is None and repels(core) else core
 
     def _cutoff_at_zero(self, function: PairFunction, zero: float) -> Cutoff:
         """The cutoff of data that are zero where they end."""

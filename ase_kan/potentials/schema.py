@@ -25,6 +25,8 @@ LARGEST = 1e30
 FARTHEST_DISTANCE = 1e4
 #: A core (r0/r)^n with a larger n overflows at distances that atoms may reach.
 STEEPEST_CORE = 100.0
+#: An exponential with a larger rate overflows at r = 0.
+STEEPEST_RATE = 500.0
 #: Deepest nesting of what a fit wants remembered.
 DEEPEST = 20
 
@@ -152,9 +154,22 @@ def continuation(steepest: float) -> Check:
         term(value, where)
         number(1 / LARGEST, steepest)(value[1], f"{where}[1]")
 
+    def check_rate(value: Any, where: str) -> None:
+        term(value, where)
+        # exp(rate) is finite at r = 0.
+        number(-LARGEST, STEEPEST_RATE)(value[1], f"{where}[1]")
+
+    def check_blend(value: Any, where: str) -> None:
+        sequence(DISTANCE, 2, 2)(value, where)
+        if not value[0] < value[1]:
+            _refuse(value, where, "must be two distances, the shorter first")
+
     return record(
+        optional=("exponentials", "blend"),  # files of format 2 have neither
         joint=DISTANCE,
         terms=sequence(check_term, 0, 8),
+        exponentials=sequence(check_rate, 0, 8),
+        blend=or_none(check_blend),
         constant=ENERGY,
         slope=ENERGY,
         charges=or_none(sequence(one_of(*range(1, 119)), 2, 2)),

@@ -22,8 +22,8 @@ from ase_kan.data.files import replacing
 #: Raises a `ValueError` about a header and arrays that are not what they should be.
 Check = Callable[[dict[str, Any], dict[str, Tensor]], None]
 
-#: 2: continuations outside the data. Files of format 1 are read.
-FORMAT_VERSION = 2
+#: 2: continuations outside the data. 3: exponentials in them. Older files are read.
+FORMAT_VERSION = 3
 
 
 def write(
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
         raise ValueError(
             f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
         )
-    if version not in (1, FORMAT_VERSION) or digest != _digest(text, tensors):
+    if version < 1 or digest != _digest(text, tensors):
         raise damaged
     try:
         header = json.loads(text)

@@ -1,7 +1,8 @@
 """Any pair potential as a table of quintic polynomials in r^2, with a certificate of its error.
 
 The function is less smooth at a few distances (ends of the data, onset): those become knots, and between two of them
-the knots are evenly spaced in x = r^2. Row number and place in the row follow from
+the knots are evenly spaced in x = r^2; where that takes too many, over decades of distance, in several parts. Row
+number and place in the row follow from
 
     u(x) = slope (x - start) + sum_k change_k max(0, x - at_k),    row = floor(u),    t = u - row
 
@@ -32,6 +33,9 @@ from ase_kan.types import Array, Pair, pair_name, sorted_pair
 INNER = 0.4
 #: Rows of the first try per segment, and the most.
 FIRST_ROWS, MOST_ROWS = 16, 1 << 16
+#: A segment over more than this factor of distance that would need more than so many rows is two: a wall of decades of
+#: energy wants rows where a well has long enough of them.
+SPLIT, SPLIT_ROWS = 1.5, 1 << 13
 #: Places within a row where the error is measured, and what the largest one found is multiplied with.
 PROBES = (0.06, 0.19, 0.32, 0.5, 0.71, 0.83, 0.95)
 SAFETY = 2.0
@@ -222,9 +226,17 @@ def _tabulate_pair(potential: PairPotential, pair: Pair | None, tol: float) -> S
     breaks = [b for a, b in pairwise([0.0, *breaks]) if b > a * (1 + 1e-9)]
     scale = energy_scale(phi, low, min(high, cutoff))
     tables, errors = [], np.zeros(2)
-    for left, right in pairwise(breaks):
-        rows, error = _segment(phi, left, right, right == cutoff, tol / SAFETY, scale)
+    waiting, ends = [(a, b, b == cutoff) for a, b in pairwise(breaks)][::-1], [start]
+    while waiting:
+        left, right, last = waiting.pop()
+        splits = right > SPLIT * left
+        rows, error = _segment(phi, left, right, last, tol / SAFETY, scale, SPLIT_ROWS if splits else MOST_ROWS)
+        if splits and not (error <= tol / SAFETY).all():
+            middle = (left * right) ** 0.5
+            waiting += [(middle, right, last), (left, middle, False)]
+            continue
         tables.append(rows)
+        ends.append(right)
         errors = np.maximum(errors, error)
         if sum(map(len, tables)) > MOST_ROWS or not (errors <= tol / SAFETY).all():
             name = "" if pair is None else f" of {'-'.join(pair)}"
@@ -233,13 +245,13 @@ def _tabulate_pair(potential: PairPotential, pair: Pair | None, tol: float) -> S
                 f"the errors are {SAFETY * error[0]:.1e} (energy) and {SAFETY * error[1]:.1e} (force); "
                 "give a larger tol"
             )
-    slopes = [len(rows) / (right**2 - left**2) for rows, (left, right) in zip(tables, pairwise(breaks), strict=True)]
+    slopes = [len(rows) / (right**2 - left**2) for rows, (left, right) in zip(tables, pairwise(ends), strict=True)]
     return Spline(
         cutoff,
         (low, high),
         start**2,
         slopes[0],
-        tuple(b**2 for b in breaks[1:-1]),
+        tuple(b**2 for b in ends[1:-1]),
         tuple(b - a for a, b in pairwise(slopes)),
         np.concatenate(tables),
         float(SAFETY * errors[0]),
@@ -255,13 +267,14 @@ def _segment(
     last: bool,
     tol: float,
     scale: Scale,
+    most: int,
 ) -> tuple[Array, Array]:
-    """Rows between two breaks, doubled until energy and force are good enough, and their errors."""
+    """At most `most` rows between two breaks, doubled until energy and force are good enough, and their errors."""
     n = FIRST_ROWS
     while True:
         rows = _rows(phi, left, right, last, n)
         error = _errors(phi, left, right, rows, scale)
-        if (error <= tol).all() or 2 * n > MOST_ROWS:
+        if (error <= tol).all() or 2 * n > most:
             return rows, error
         # The force converges with the fifth power of the spacing where the function is smooth: aim a little short.
         n *= 2

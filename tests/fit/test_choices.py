@@ -7,6 +7,7 @@ import pytest
 
 from ase_kan import PairCurve, fit
 from ase_kan.fit import curve as module
+from ase_kan.fit.holdout import HOLDOUT_POINTS
 from ase_kan.potentials.features import FEATURES
 from tests.shared import lj_energy, lj_force
 
@@ -26,7 +27,7 @@ def test_errors_are_those_of_the_potential_with_its_cutoff():
     source = PairCurve(curve.r, curve.energy, curve.force, source=lambda r: (lj_energy(r), lj_force(r)))
     for keywords in ({"cutoff": 2.5}, {"cutoff": 2.5, "smooth": False}, {"cutoff": 2.0, "onset": 1.2}):
         result = fit(source, **keywords)
-        r = np.linspace(0.95, 2.7, module.HOLDOUT_POINTS)
+        r = np.linspace(0.95, 2.7, HOLDOUT_POINTS)
         assert result.energy_rmse == pytest.approx(rms(result.potential.energy(r) - lj_energy(r)), rel=1e-10)
         assert result.force_rmse == pytest.approx(rms(result.potential.force(r) - lj_force(r)), rel=1e-10)
         expected = rms(result.potential.energy(curve.r) - curve.energy)

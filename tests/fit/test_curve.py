@@ -110,11 +110,13 @@ def test_plain_arrays_hold_points_out():
 
 
 def test_cutoff_keywords(seed_curve):
-    assert fit(seed_curve, tail=None).potential.cutoff == pytest.approx(1.5 * seed_curve.r[-1])
-    # With a tail: where it is 1e-4 of the well depth, for r^-6 of depth 1/4 at (0.25e-4)^(-1/6).
-    assert fit(seed_curve).potential.cutoff == pytest.approx(0.25e-4 ** (-1 / 6), rel=0.01)
-    far = PairCurve.from_function(lj_energy, r_min=0.9, r_max=6.0, n=200)
-    assert fit(far).potential.cutoff == pytest.approx(1.5 * far.r[-1])
+    assert fit(seed_curve, tail=None).potential.cutoff == pytest.approx(1.3 * seed_curve.r[-1])
+    # With a tail: where it is 1 % of the well depth per atom of a liquid, but at most 1.3 times the data.
+    assert fit(seed_curve).potential.cutoff == pytest.approx(1.3 * seed_curve.r[-1])
+    # 2 pi rho int r^-4 dr = 2 pi 1.19 / sqrt(2) / (3 rc^3), since the well is at 2^(1/6): rc = 8.9 for 0.0025.
+    far = PairCurve.from_function(lj_energy, r_min=0.9, r_max=7.5, n=200)
+    assert fit(far).potential.cutoff == pytest.approx((2 * np.pi * 1.19 / 2**0.5 / 3 / 0.0025) ** (1 / 3), rel=0.01)
+    assert "in a liquid it leaves out 0.00" in str(fit(far))
     assert fit(seed_curve, cutoff=4.0, onset=3.0).potential.function().cutoff.onset == 3.0
     assert fit(seed_curve, cutoff=4.0, smooth=False).potential.function().cutoff.onset is None
     with pytest.raises(ValueError, match="has no onset"):
@@ -301,7 +303,7 @@ def test_ctrl_c_keeps_the_best_network_so_far(seed_curve):
 
 
 @pytest.mark.parametrize(
-    ("n", "message"), [(2, "2 points are too few"), (6, "training values cannot fix the 6 parameters")]
+    ("n", "message"), [(2, "2 points are too few"), (4, "4 points are too few to fit: give at least 6")]
 )
 def test_too_few_points_are_refused(n, message):
     r = np.linspace(1, 2, n)

@@ -6,10 +6,10 @@ import torch
 from scipy.interpolate import BSpline
 
 from ase_kan import PairCurve, fit
-from ase_kan.fit.householder import least_squares
 from ase_kan.fit.linear import Reduction, fit_linear
 from ase_kan.kan.bsplines import basis, uniform_knots
 from ase_kan.kan.dense import DenseKAN
+from ase_kan.kan.householder import least_squares
 from tests.shared import lj_energy, lj_force
 
 
