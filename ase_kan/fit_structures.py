@@ -30,6 +30,7 @@ from ase_kan.normal import PROPERTIES, Accumulator, Pair, RadialMesh, energy_bas
 from ase_kan.pair import Affine, Ends, PairFunction
 from ase_kan.potential import KANPotential
 from ase_kan.result import FitResult, training_bar
+from ase_kan.smoothness import POWERS, START, Strength
 from ase_kan.structures import Sample, Structures
 
 #: Structures looked at before the pass, for their elements and smallest distances.
@@ -84,8 +85,7 @@ def fit_structures(
         As for curves, per pair; the grid spans the distances in the data, from the smallest to the cutoff.
     validation : float
         Part of the structures held out, 0 to 0.5, chosen by `seed` and their number; one that brings the closest
-        pair of its kind so far is trained on instead, so that the domain covers all the data. The held-out structures
-        also choose the strength of the smoothing.
+        pair of its kind so far is trained on instead, so that the domain covers all the data.
     weights : (float, float, float)
         Of the mean squared errors of energy per atom (eV), force components (eV/Angstrom), virial per atom (eV).
     reference_energies : mapping of str to float, optional
@@ -154,7 +154,7 @@ def fit_structures(
     def force_error() -> float:
         """RMSE of the forces so far; NaN while there are too few data."""
         try:
-            functions, energies, _ = problem.solve(grid, k, feature)
+            functions, energies, _ = problem.solve(grid, k, feature, START)
         except ValueError:
             return float("nan")
         return float(np.sqrt(train.equations["forces"].mean_square(problem.mesh_solution(functions, energies))))
@@ -169,14 +169,14 @@ def fit_structures(
         warnings.warn(message, stacklevel=3)
     if not problem.seen:
         raise ValueError(f"no two atoms of the structures are within the cutoff, {train.reach:g} A")
-    functions, energies, penalty = problem.solve(grid, k, feature)
+    functions, energies, strength = problem.solve(grid, k, feature)
     if len(width) > 2:
         functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
     functions = {
         pair: replace(ends, cutoff=f.cutoff.radius, onset=f.cutoff.onset).attach(f, pair)
         for pair, f in functions.items()
     }
-    result = _result(problem, functions, energies, penalty, counts, interrupted)
+    result = _result(problem, functions, energies, strength, counts, interrupted)
     weight_of = dict(zip(PROPERTIES, weights, strict=True))
     for name, errors in result.potential.info["errors"].items():
         share = errors["explained"]
@@ -318,7 +318,7 @@ def _result(
     problem: LeastSquares,
     functions: Mapping[Pair, PairFunction],
     energies: dict[str, float],
-    penalty: float,
+    strength: Strength,
     counts: Counter[str],
     interrupted: bool,
 ) -> FitResult:
@@ -357,7 +357,7 @@ def _result(
         "ase_kan": __version__,
         "structures": dict(counts),
         "errors": errors,
-        "penalty": penalty,
+        "smoothness": {"lambda_1": 10.0**strength.low, "lambda_k": 10.0**strength.high, "q": POWERS[strength.power]},
         "interpolation_error": interpolation,
         "interrupted": interrupted,
     }

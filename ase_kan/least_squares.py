@@ -1,7 +1,7 @@
 """The single-edge KANs of all pairs and the lone-atom energies, from the normal equations of the structures.
 
 A KAN's splines are written in those of the mesh; what remains is one symmetric linear system for all coefficients,
-with a penalty on k-th differences per pair whose strength the held-out structures choose.
+with a penalty per pair whose strength the training structures choose (module `smoothness`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import torch
 
 from ase_kan.bsplines import Array, basis, uniform_knots
 from ase_kan.features import get_feature, value_and_slope
-from ase_kan.linear import PENALTIES
 from ase_kan.network import KANLayer, KANNetwork
-from ase_kan.normal import INTERVALS, PROPERTIES, Accumulator, Pair, RadialMesh
+from ase_kan.normal import INTERVALS, PROPERTIES, Accumulator, Equations, Pair, RadialMesh
 from ase_kan.pair import Affine, PairFunction
-
-RIDGE = 1e-13
-#: The penalty where nothing was held out.
-DEFAULT_PENALTY = 1e-10
+from ase_kan.smoothness import Block, Evidence, Strength
 
 
 @dataclass
@@ -43,16 +38,28 @@ class LeastSquares:
         """Matrix, vector and constant of the weighted loss."""
         size = accumulator.size
         matrix, vector, constant = np.zeros((size, size)), np.zeros(size), 0.0
-        for name, weight in zip(PROPERTIES, self.weights, strict=True):
-            part = accumulator.equations[name]
+        for weight, part in self._weighted(accumulator):
             if part.weight > 0:
                 matrix += weight / part.weight * part.matrix
                 vector += weight / part.weight * part.vector
                 constant += weight / part.weight * part.squares
         return matrix, vector, constant
 
-    def solve(self, grid: int, k: int, feature: str) -> tuple[dict[Pair, PairFunction], dict[str, float], float]:
-        """The single-edge KANs, lone-atom energies and the penalty that validation chose."""
+    def effective_count(self, z: Array) -> float:
+        """Number of equally good data whose mean square error is as well known as the loss of a solution.
+
+        Source: B. L. Welch, Biometrika 34, 28 (1947); F. E. Satterthwaite, Biometrics Bull. 2, 110 (1946).
+        """
+        parts = [(w * part.mean_square(z), part.count) for w, part in self._weighted(self.train) if part.weight > 0]
+        return float(sum(share for share, _ in parts) ** 2 / sum(share**2 / count for share, count in parts))
+
+    def _weighted(self, accumulator: Accumulator) -> list[tuple[float, Equations]]:
+        return [(w, accumulator.equations[name]) for name, w in zip(PROPERTIES, self.weights, strict=True)]
+
+    def solve(
+        self, grid: int, k: int, feature: str, strength: Strength | None = None
+    ) -> tuple[dict[Pair, PairFunction], dict[str, float], Strength]:
+        """The single-edge KANs, lone-atom energies and the strength of the penalty: by evidence, unless given."""
         elements, seen = self.train.elements, self.seen
         n_coef = grid + k
         free = [s for s in elements if s not in self.given]
@@ -76,25 +83,17 @@ class LeastSquares:
             at = len(free) + number * n_coef
             columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(basis(knots, k, u, 0)[0])
             shapes[pair] = (x, knots, at)
-        matrix, vector, _ = self.combined(self.train)
+        matrix, vector, constant = self.combined(self.train)
         a = columns.T @ matrix @ columns
         b = columns.T @ (vector - matrix @ fixed)
-        rough = np.zeros_like(a)
-        difference = np.diff(np.eye(n_coef), k, axis=0)
-        for _, _, at in shapes.values():
-            block = a[at : at + n_coef, at : at + n_coef]
-            rough[at : at + n_coef, at : at + n_coef] = difference.T @ difference * np.trace(block) / n_coef
-        test_matrix, test_vector, test_constant = self.combined(self.held)
-        has_test = any(part.weight > 0 for part in self.held.equations.values())
-        best: tuple[float, float, Array] | None = None
-        for penalty in PENALTIES if has_test else (DEFAULT_PENALTY,):
-            c = _solve(a + penalty * rough, b)
-            z = fixed + columns @ c
-            loss = float(test_constant - 2 * z @ test_vector + z @ test_matrix @ z) if has_test else 0.0
-            if best is None or loss < best[0]:
-                best = (loss, penalty, c)
-        assert best is not None
-        _, penalty, c = best
+        constant += float(fixed @ matrix @ fixed - 2 * fixed @ vector)
+        blocks = [Block(at, _centres(knots, k, x, feature)) for x, knots, at in shapes.values()]
+        evidence = Evidence(a, b, constant, blocks, k, values)
+        if strength is None:
+            # How many data there are, in effect, depends on which property leaves the largest errors.
+            evidence.count = self.effective_count(fixed + columns @ evidence.solve(evidence.choose())[0])
+            strength = evidence.choose()
+        c = evidence.solve(strength)[0]
         one = torch.ones(1, 1)
         functions = {}
         for pair, (x, knots, at) in shapes.items():
@@ -107,7 +106,7 @@ class LeastSquares:
         energies = {
             s: self.given[s] if s in self.given else base.get(s, 0.0) + float(c[free.index(s)]) for s in elements
         }
-        return functions, energies, penalty
+        return functions, energies, strength
 
     def mesh_solution(self, functions: Mapping[Pair, PairFunction], energies: Mapping[str, float]) -> Array:
         """The potential in terms of the columns of the normal equations."""
@@ -117,14 +116,6 @@ class LeastSquares:
             mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
             z[offset : offset + mesh.size] = mesh.interpolate(value_and_slope(function.bare, mesh.points())[0])
         return z
-
-
-def _solve(matrix: Array, vector: Array) -> Array:
-    """Symmetric positive solve, scaled to a unit diagonal first."""
-    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
-    scaled = matrix * scale[:, None] * scale + RIDGE * np.eye(len(matrix))
-    solution: Array = scale * scipy.linalg.solve(scaled, scale * vector, assume_a="sym")
-    return solution
 
 
 def _feature(name: str, r: Array) -> Array:
@@ -144,3 +135,9 @@ def _reduced_grid(feature: str, r_min: float, mesh: RadialMesh, grid: int, k: in
         r_min = max(mesh.start, 1 / (1 / r_max + min(grid * per_cell, INTERVALS) * interval))
     ends = _feature(feature, np.array([r_min, r_max]))
     return Affine(float(ends.mean()), float(abs(ends[1] - ends[0]) / 2)), uniform_knots(-1.0, 1.0, grid, k)
+
+
+def _centres(knots: Array, k: int, x: Affine, feature: str) -> Array:
+    """Distances where the splines of a grid live: of their Greville abscissas, or the ends where these are beyond."""
+    places = np.array([knots[m + 1 : m + k + 1].mean() for m in range(len(knots) - k - 1)]).clip(-1, 1)
+    return get_feature(feature).to_r(torch.from_numpy(x.shift + x.scale * places)).numpy()
