@@ -21,10 +21,11 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ase_kan.coverage import Gap
 from ase_kan.features import value_and_slope
-from ase_kan.guard import Extrapolation, domain_with_tolerance
+from ase_kan.guard import Extrapolation, domain_with_tolerance, gaps_with_tolerance
 from ase_kan.neighbors import Array, Index, NeighborList, check_limits, periodic_box
-from ase_kan.potential import Pair, PairPotential, sorted_pair
+from ase_kan.potential import Pair, PairPotential, pair_name, sorted_pair
 from ase_kan.splines import SplinePotential
 
 try:
@@ -124,7 +125,7 @@ class AutogradEngine:
         cutoff = potential.cutoff
         self._neighbors = NeighborList(cutoff, AUTOGRAD_SKIN * cutoff if skin is None else skin)
         self._kinds: list[tuple[Pair | None, slice]] = []
-        self._ranges: dict[Pair | None, tuple[float, float, float]] = {}
+        self._ranges: dict[Pair | None, tuple[float, float, float, tuple[Gap, ...]]] = {}
         self._shifts = np.empty((3, 0))
         self._last: Structure | None = None
 
@@ -219,7 +220,7 @@ class AutogradEngine:
             n = r.argmin()
             raise ValueError(f"atoms {i[n]} and {j[n]} are at the same place (r = 0): no force is defined")
         energy, slope = np.empty(len(r)), np.empty(len(r))
-        below, above = np.zeros((2, len(r)), dtype=bool)
+        below, above, inside = np.zeros((3, len(r)), dtype=bool)
         shortest = np.inf
         for pair, listed in self._kinds:
             part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
@@ -227,12 +228,15 @@ class AutogradEngine:
                 energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), r[part])
                 if pair not in self._ranges:
                     own_cutoff = self.potential.breakpoints(pair)[-1]
-                    self._ranges[pair] = *domain_with_tolerance(self.potential.domain(pair)), own_cutoff
-                low, high, own_cutoff = self._ranges[pair]
+                    gaps = gaps_with_tolerance(self.potential, pair)
+                    self._ranges[pair] = *domain_with_tolerance(self.potential.domain(pair)), own_cutoff, gaps
+                low, high, own_cutoff, gaps = self._ranges[pair]
                 # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
                 within = r[part] < own_cutoff
                 below[part] = (r[part] < low) & within
                 above[part] = (r[part] > high) & within
+                for start, stop in gaps:
+                    inside[part] |= (r[part] >= start) & (r[part] < stop) & within
                 shortest = min(shortest, float(r[part].min(where=within, initial=np.inf)))
         with np.errstate(over="ignore", invalid="ignore"):
             slope /= r
@@ -240,13 +244,11 @@ class AutogradEngine:
         if not finite.all():
             n = np.where(finite, np.inf, r).argmin()
             raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy or force overflows")
-        outside = below | above
-        found = Extrapolation(
-            int(below.sum()),
-            int(above.sum()),
-            shortest,
-            partial(np.concatenate, (i[outside], j[outside])),
-        )
+        outside = below | above | inside
+        where = i[outside], j[outside], r[outside]
+        known = tuple((pair_name(pair), gap) for pair, (*_, gaps) in self._ranges.items() for gap in gaps)
+        counts = [int(kind.sum()) for kind in (below, above, inside)]
+        found = Extrapolation(counts[0], counts[1], counts[2], shortest, partial(tuple, where), known)
         return i, j, vectors, energy, slope, found
 
 
@@ -263,6 +265,7 @@ class CompiledEngine:
         self._reference = AutogradEngine(potential, skin)
         self._kernel: _kernel.Kernel | None = None
         self._symbols: list[str] = []
+        self._gaps: list[tuple[str, Gap]] = []
         self._builds = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -294,7 +297,8 @@ class CompiledEngine:
         if kernel is None or (changes and changes != ["positions"]):
             kernel = self._take_structure(Structure.of(atoms))
         positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
-        energy, forces, virial, below, above, shortest, inner, energies, virials = kernel.compute(positions, per_atom)
+        found = kernel.compute(positions, per_atom)
+        energy, forces, virial, below, above, inside, shortest, inner, energies, virials = found
         if inner or not math.isfinite(energy):
             # Closer than the tables go: the reference has the value, or knows what to say.
             try:
@@ -302,14 +306,15 @@ class CompiledEngine:
             except BaseException:
                 kernel.forget()
                 raise
-        find = _nobody
-        if below or above:
+        find = _nothing
+        if below or above or inside:
             find = partial(_outside, Structure.of(atoms).copy(), self.potential)
-        return Evaluation(energy, forces, virial, Extrapolation(below, above, shortest, find), energies, virials)
+        outside = Extrapolation(below, above, inside, shortest, find, tuple(self._gaps))
+        return Evaluation(energy, forces, virial, outside, energies, virials)
 
-    def atoms_outside(self) -> Index:
-        """Both atoms of every pair outside the data in the last evaluation."""
-        return np.concatenate(self._kernel.outside()[:2]) if self._kernel else _nobody()
+    def outside(self) -> tuple[Index, Index, Array]:
+        """Both atoms and the distance of every pair outside the data in the last evaluation."""
+        return self._kernel.outside() if self._kernel else _nothing()
 
     def _take_structure(self, structure: Structure) -> _kernel.Kernel:
         check_limits(structure.positions, structure.cell)
@@ -340,15 +345,24 @@ class CompiledEngine:
         rows, columns = np.triu_indices(n)
         table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
         kernel = _kernel.Kernel(max(n, 1), table_of.ravel().tolist(), self.potential.cutoff, self.skin)
+        self._gaps = []
         for pair in pairs:
             if pair is not None and not {None, sorted_pair(pair)} & set(self.potential.pairs):
                 # All of it is closer than the table goes: should such a pair meet, the reference says what is missing.
                 reach = self.potential.cutoff
                 kernel.add_table(reach, 0.0, reach, 2 * reach**2, 0.0, [], [], np.zeros((1, 8)))
                 continue
-            s = self.potential.spline(pair)
+            s, gaps = self.potential.spline(pair), gaps_with_tolerance(self.potential, pair)
+            self._gaps += [(pair_name(pair), gap) for gap in gaps]
             kernel.add_table(
-                s.cutoff, *domain_with_tolerance(s.domain), s.start, s.slope, list(s.at), list(s.change), s.rows
+                s.cutoff,
+                *domain_with_tolerance(s.domain),
+                s.start,
+                s.slope,
+                list(s.at),
+                list(s.change),
+                s.rows,
+                [end for gap in gaps for end in gap],
             )
         return kernel
 
@@ -361,12 +375,12 @@ def choose_threads(wanted: int | None, n_atoms: int) -> int:
     return max(1, min(available, available if wanted is None else wanted))
 
 
-def _nobody() -> Index:
-    return np.empty(0, dtype=np.int64)
+def _nothing() -> tuple[Index, Index, Array]:
+    return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
 
 
-def _outside(structure: Structure, potential: SplinePotential) -> Index:
-    """Both atoms of every pair outside the data; looked for only when someone asks, by an engine of its own."""
+def _outside(structure: Structure, potential: SplinePotential) -> tuple[Index, Index, Array]:
+    """Every pair outside the data; looked for only when someone asks, by an engine of its own."""
     engine = CompiledEngine(potential, 0.0, None)
     engine.evaluate(structure.atoms(), False, list(CHANGES))
-    return engine.atoms_outside()
+    return engine.outside()

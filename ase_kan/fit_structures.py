@@ -20,6 +20,7 @@ from ase.data import atomic_numbers
 
 from ase_kan import __version__
 from ase_kan.checkpoint import Checkpoint
+from ase_kan.coverage import named_gaps
 from ase_kan.cutoff import Cutoff
 from ase_kan.features import get_feature, value_and_slope
 from ase_kan.least_squares import LeastSquares
@@ -28,7 +29,7 @@ from ase_kan.linear import FORCE_WEIGHT
 from ase_kan.network import check_architecture
 from ase_kan.normal import PROPERTIES, Accumulator, Pair, RadialMesh, energy_baseline, pairs_within
 from ase_kan.pair import Affine, Ends, PairFunction
-from ase_kan.potential import KANPotential
+from ase_kan.potential import KANPotential, pair_name
 from ase_kan.result import FitResult, training_bar
 from ase_kan.smoothness import POWERS, START, Strength
 from ase_kan.structures import Sample, Structures
@@ -311,7 +312,9 @@ def _deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, see
         np.abs(du) * FORCE_WEIGHT * low,
     )
     network, _, _ = fit_deep(width, grid, k, targets, seed, steps)
-    return PairFunction(network, function.domain, function.cutoff, function.feature, function.x, e)
+    return PairFunction(
+        network, function.domain, function.cutoff, function.feature, function.x, e, coverage=function.coverage
+    )
 
 
 def _result(
@@ -346,6 +349,10 @@ def _result(
             f"{'-'.join(pair)}: {function.domain[0]:.3f} A to the cutoff {function.cutoff.radius:.3f} A, "
             f"minimum {energy.min():.6f} eV at {r[energy.argmin()]:.3f} A"
         )
+        if function.gaps:
+            lines.append(f"gaps, with hardly any pairs in the data: {named_gaps(pair_name(pair), function.gaps)}")
+    if any(function.gaps for function in functions.values()):
+        lines.append("in gaps the energy is a guess: calc.extrapolation counts the pairs there")
     unseen = [pair for pair in problem.train.meshes if pair not in functions]
     lines += [f"{'-'.join(pair)}: not in the data, an error at prediction" for pair in unseen]
     lines.append(f"lone atoms: {', '.join(f'{s} {e:.6f} eV' for s, e in energies.items())}")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ase_kan.bsplines import Array, basis, uniform_knots
+from ase_kan.coverage import Coverage
 from ase_kan.features import get_feature, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
 from ase_kan.normal import INTERVALS, PROPERTIES, Accumulator, Equations, Pair, RadialMesh
@@ -101,7 +102,9 @@ class LeastSquares:
             layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
             cut = self.train.meshes[pair].cutoff
             domain = (self.train.shortest[pair], cut.radius)
-            functions[pair] = PairFunction(KANNetwork([layer]), domain, cut, feature, x)
+            mesh = self.train.meshes[pair]
+            coverage = Coverage.of(mesh.ends()[::-1], self.train.histograms[pair][::-1], domain[0])
+            functions[pair] = PairFunction(KANNetwork([layer]), domain, cut, feature, x, coverage=coverage)
         base = self.train.baseline
         energies = {
             s: self.given[s] if s in self.given else base.get(s, 0.0) + float(c[free.index(s)]) for s in elements

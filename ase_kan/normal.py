@@ -66,6 +66,10 @@ class RadialMesh:
         assert onset is not None
         return value_and_slope(lambda x: switch(x, onset, radius), r)
 
+    def ends(self) -> Array:
+        """The ends of its intervals, from the cutoff on; shape (INTERVALS + 1,)."""
+        return np.reciprocal(np.linspace(1 / self.cutoff.radius, 1 / self.start, INTERVALS + 1))
+
     def points(self) -> Array:
         """Distances that fix a function on the mesh: three per interval, ends included."""
         return np.reciprocal(np.linspace(1 / self.cutoff.radius, 1 / self.start, 3 * INTERVALS + 1))
@@ -243,6 +247,8 @@ class Accumulator:
         self.baseline = {} if baseline is None else baseline
         self.equations = {name: Equations.empty(size) for name in PROPERTIES}
         self.shortest = dict.fromkeys(meshes, np.inf)
+        #: Pairs of atoms in each interval of the mesh, the first at the cutoff.
+        self.histograms = {pair: np.zeros(INTERVALS, dtype=np.int64) for pair in meshes}
         self.reach = max(mesh.cutoff.radius for mesh in meshes.values())
         number_of = {atomic_numbers[symbol]: index for index, symbol in enumerate(elements)}
         self._index_of = np.full(max(number_of) + 1, -1)
@@ -283,6 +289,7 @@ class Accumulator:
                 block = chosen[start : start + BLOCK]
                 distance = neighbors.r[block]
                 columns, value, slope = self.meshes[pair].splines(distance)
+                self.histograms[pair] += np.bincount(columns[:, 0].clip(0), minlength=INTERVALS)[:INTERVALS]
                 columns = columns + self.offsets[pair]
                 i, j, vectors = neighbors.i[block], neighbors.j[block], neighbors.vectors[block]
                 rows.add(columns, value, slope, i, j, vectors, distance)

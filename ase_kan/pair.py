@@ -24,6 +24,7 @@ from ase_kan.continuations import (
     match_tail,
     tail_range,
 )
+from ase_kan.coverage import Coverage, Gap
 from ase_kan.cutoff import ONSET_FRACTION, Cutoff
 from ase_kan.features import Array, get_feature, replace_where, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
@@ -65,6 +66,8 @@ class PairFunction(nn.Module):
         Feature and energy (eV) in terms of the network's input and output.
     core, tail : Continuation, optional
         What takes over below and beyond their joints (see `Ends`); None leaves the KAN alone.
+    coverage : Coverage, optional
+        Which distances within the domain the data have; None if that is not known.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class PairFunction(nn.Module):
         e: Affine = Affine(),
         core: Continuation | None = None,
         tail: Continuation | None = None,
+        coverage: Coverage | None = None,
     ) -> None:
         super().__init__()
         if network.width[0] != 1 or network.width[-1] != 1:
@@ -95,6 +99,12 @@ class PairFunction(nn.Module):
         self.e = e
         self.core = core
         self.tail = tail
+        self.coverage = coverage
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Ranges within the domain, Angstrom, where the data have no or hardly any pairs."""
+        return () if self.coverage is None else self.coverage.gaps(self.domain)
 
     def bare(self, r: Tensor) -> Tensor:
         """The KAN alone, eV: no core, tail or cutoff. Any shape."""
@@ -176,6 +186,7 @@ class PairFunction(nn.Module):
             "e": asdict(self.e),
             "core": None if self.core is None else asdict(self.core),
             "tail": None if self.tail is None else asdict(self.tail),
+            "coverage": None if self.coverage is None else asdict(self.coverage),
         }
 
     @classmethod
@@ -196,6 +207,8 @@ class PairFunction(nn.Module):
             # Files of format 1 have no continuations.
             Continuation.restore(header.get("core")),
             Continuation.restore(header.get("tail")),
+            # Nor do those of format 2 have a coverage.
+            Coverage.restore(header.get("coverage")),
         )
 
 
@@ -248,8 +261,9 @@ class Ends:
                 level = TAIL_LEVEL * energy_scale(function.bare, low, high).energy
                 radius = float(np.clip(tail_range(tail, level), rule.radius, FARTHEST * high))
                 rule = Cutoff.choose(high, radius, self.onset, self.smooth)
+        known = function.coverage
         return PairFunction(
-            function.network, function.domain, rule, function.feature, function.x, function.e, core, tail
+            function.network, function.domain, rule, function.feature, function.x, function.e, core, tail, known
         )
 
     def _cutoff_at_zero(self, function: PairFunction, zero: float) -> Cutoff:

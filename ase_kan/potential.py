@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ase_kan import __version__, schema, storage
+from ase_kan.coverage import Gap, named_gaps
 from ase_kan.features import value_and_slope
 from ase_kan.pair import Ends, PairFunction
 
@@ -155,6 +156,10 @@ class KANPotential(nn.Module):
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         return self.function(pair).domain
 
+    def gaps(self, pair: Pair | None = None) -> tuple[Gap, ...]:
+        """Ranges within the domain of a pair, Angstrom, where its data have no or hardly any distances."""
+        return self.function(pair).gaps
+
     def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
         f = self.function(pair)
         joints = {end.joint for end in (f.core, f.tail) if end is not None} | {f.cutoff.onset or 0.0}
@@ -275,7 +280,7 @@ class KANPotential(nn.Module):
             if len({pair for pair, _ in found}) < len(found):
                 raise ValueError("a pair is given twice")
             for pair, function in found:
-                function.must_be_finite("every pair" if pair is None else "-".join(pair))
+                function.must_be_finite(pair_name(pair))
             return cls(dict(found), header["reference_energies"], header["info"])
         except ValueError as error:
             raise ValueError(f"{path} is not a valid potential: {error}") from None
@@ -285,12 +290,14 @@ class KANPotential(nn.Module):
         lines = [f"elements: {', '.join(self.elements) or 'every element'}"]
         for pair in self._keys:
             f = self.function(pair)
-            name = "every pair" if pair is None else "-".join(pair)
+            name = pair_name(pair)
             kind = "energy subtracted at" if f.cutoff.onset is None else f"switched from {f.cutoff.onset:g} A to"
             lines.append(
                 f"{name}: data from {f.domain[0]:g} to {f.domain[1]:g} A, {kind} the cutoff {f.cutoff.radius:g} A, "
                 f"KAN {list(f.network.width)} of {f.feature}, grid {f.network[0].n_cells}, k = {f.network[0].k}"
             )
+            if f.gaps:
+                lines.append(f"gaps, with hardly any pairs in the data: {named_gaps(name, f.gaps)}")
             lines += [
                 f"{name}, {where} the data: {'the bare KAN' if part is None else part.describe()}"
                 for where, part in (("below", f.core), ("beyond", f.tail))
@@ -303,7 +310,7 @@ class KANPotential(nn.Module):
         return f"pairs={self._names()}, cutoff={self.cutoff:g} A"
 
     def _names(self) -> str:
-        return ", ".join("every pair" if pair is None else "-".join(pair) for pair in self._keys)
+        return ", ".join(map(pair_name, self._keys))
 
 
 def sorted_pair(pair: Pair) -> Pair:
@@ -312,6 +319,11 @@ def sorted_pair(pair: Pair) -> Pair:
         raise ValueError(f"a pair is two chemical symbols such as ('Ne', 'Ar'), got {pair!r}")
     first, second = sorted(pair)
     return first, second
+
+
+def pair_name(pair: Pair | None) -> str:
+    """For messages."""
+    return "every pair" if pair is None else "-".join(sorted_pair(pair))
 
 
 def _plain(value: Any) -> str:

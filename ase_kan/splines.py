@@ -23,6 +23,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ase_kan.coverage import Gap, gaps_of
 from ase_kan.features import Array, two_derivatives, value_and_slope
 from ase_kan.potential import Pair, PairPotential, energies, forces, sorted_pair
 from ase_kan.scale import Scale, energy_scale
@@ -122,6 +123,10 @@ class SplinePotential:
 
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         return self.original.domain(pair)
+
+    def gaps(self, pair: Pair | None = None) -> tuple[Gap, ...]:
+        """Those of the original, if it knows them."""
+        return gaps_of(self.original, pair)
 
     def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
         return self.original.breakpoints(pair)
