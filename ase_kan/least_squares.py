@@ -7,7 +7,8 @@ with a penalty per pair whose strength the training structures choose (module `s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +17,26 @@ from ase_kan.bsplines import Array, basis, uniform_knots
 from ase_kan.coverage import Coverage
 from ase_kan.features import get_feature, value_and_slope
 from ase_kan.network import KANLayer, KANNetwork
-from ase_kan.normal import INTERVALS, PROPERTIES, Accumulator, Equations, Pair, RadialMesh
+from ase_kan.noise import Part, Problem
+from ase_kan.normal import INTERVALS, Accumulator, Pair, RadialMesh
 from ase_kan.pair import Affine, PairFunction
-from ase_kan.smoothness import Block, Evidence, Strength
+from ase_kan.smoothness import START, Block, Strength
+
+#: Virials contradict the rest if it multiplies the square of their error by so much, and adds this of their variance.
+CONTRADICTION, NOTEWORTHY = 2.0, 0.02
+#: A constant is told of from this part of the square of the error.
+TELLING = 0.3
+
+
+class Reduced(NamedTuple):
+    """The unknowns of a fit: solution = fixed + columns @ unknowns."""
+
+    fixed: Array
+    columns: Array
+    #: Affine map, knots, and place of the first coefficient of each pair.
+    grids: dict[Pair, tuple[Affine, Array, int]]
+    blocks: list[Block]
+    k: int
 
 
 @dataclass
@@ -27,40 +45,58 @@ class LeastSquares:
 
     train: Accumulator
     held: Accumulator
-    weights: tuple[float, float, float]
+    chosen: Mapping[str, float]
     given: dict[str, float]
+    weights: dict[str, float] = field(default_factory=dict)
 
     @property
     def seen(self) -> list[Pair]:
         """Pairs with training data; the others are left out of the potential."""
         return [pair for pair in self.train.meshes if np.isfinite(self.train.shortest[pair])]
 
-    def combined(self, accumulator: Accumulator) -> tuple[Array, Array, float]:
-        """Matrix, vector and constant of the weighted loss."""
-        size = accumulator.size
-        matrix, vector, constant = np.zeros((size, size)), np.zeros(size), 0.0
-        for weight, part in self._weighted(accumulator):
-            if part.weight > 0:
-                matrix += weight / part.weight * part.matrix
-                vector += weight / part.weight * part.vector
-                constant += weight / part.weight * part.squares
-        return matrix, vector, constant
+    def scales(self) -> dict[str, float]:
+        """One over the variance of the data of each property, of energies about what lone atoms explain.
 
-    def effective_count(self, z: Array) -> float:
-        """Number of equally good data whose mean square error is as well known as the loss of a solution.
-
-        Source: B. L. Welch, Biometrika 34, 28 (1947); F. E. Satterthwaite, Biometrics Bull. 2, 110 (1946).
+        NaN without a variance: a single energy, forces that are all zero.
         """
-        parts = [(w * part.mean_square(z), part.count) for w, part in self._weighted(self.train) if part.weight > 0]
-        return float(sum(share for share, _ in parts) ** 2 / sum(share**2 / count for share, count in parts))
-
-    def _weighted(self, accumulator: Accumulator) -> list[tuple[float, Equations]]:
-        return [(w, accumulator.equations[name]) for name, w in zip(PROPERTIES, self.weights, strict=True)]
+        parts = self.train.equations.items()
+        return {name: 1 / part.variance(self._lone(name)) if part.count else np.nan for name, part in parts}
 
     def solve(
-        self, grid: int, k: int, feature: str, strength: Strength | None = None
+        self, grid: int, k: int, feature: str, final: bool = True
     ) -> tuple[dict[Pair, PairFunction], dict[str, float], Strength]:
-        """The single-edge KANs, lone-atom energies and the strength of the penalty: by evidence, unless given."""
+        """The single-edge KANs, lone-atom energies and the strength of the penalty.
+
+        Weights (kept in `weights`) and strength are found in the data; if not `final`, those to start with do.
+        """
+        system = self._reduce(grid, k, feature)
+        problem, strength = self._problem(system, system.columns), START
+        scales = self.scales()
+        # What has no variance counts in eV and Angstrom.
+        chosen = {name: 1.0 for name, scale in scales.items() if np.isnan(scale)} | dict(self.chosen)
+        self.weights = scales | chosen
+        if final:
+            self.weights, strength = problem.best(scales, chosen)
+        c = problem.evidence(self.weights, 1.0).solve(strength)[0]
+        one = torch.ones(1, 1)
+        functions = {}
+        for pair, (x, knots, at) in system.grids.items():
+            coef = torch.from_numpy(c[at : at + grid + k])[None, None]
+            layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
+            mesh = self.train.meshes[pair]
+            domain = (self.train.shortest[pair], mesh.cutoff.radius)
+            coverage = Coverage.of(mesh.ends()[::-1], self.train.histograms[pair][::-1], domain[0])
+            functions[pair] = PairFunction(KANNetwork([layer]), domain, mesh.cutoff, feature, x, coverage=coverage)
+        z = system.fixed + system.columns @ c
+        base = self.train.baseline
+        energies = {
+            s: self.given[s] if s in self.given else base.get(s, 0.0) + float(z[n])
+            for n, s in enumerate(self.train.elements)
+        }
+        return functions, energies, strength
+
+    def _reduce(self, grid: int, k: int, feature: str) -> Reduced:
+        """What is free in the columns of the normal equations: energies of lone atoms, and coefficients of KANs."""
         elements, seen = self.train.elements, self.seen
         n_coef = grid + k
         free = [s for s in elements if s not in self.given]
@@ -75,7 +111,7 @@ class LeastSquares:
                 fixed[index] = self.given[symbol] - self.train.baseline.get(symbol, 0.0)
             else:
                 columns[index, free.index(symbol)] = 1.0
-        shapes = {}
+        grids = {}
         for number, pair in enumerate(seen):
             mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
             x, knots = _reduced_grid(feature, self.train.shortest[pair], mesh, grid, k)
@@ -83,33 +119,55 @@ class LeastSquares:
             u = np.where(np.abs(np.abs(u) - 1) < 1e-12, np.sign(u), u)
             at = len(free) + number * n_coef
             columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(basis(knots, k, u, 0)[0])
-            shapes[pair] = (x, knots, at)
-        matrix, vector, constant = self.combined(self.train)
-        a = columns.T @ matrix @ columns
-        b = columns.T @ (vector - matrix @ fixed)
-        constant += float(fixed @ matrix @ fixed - 2 * fixed @ vector)
-        blocks = [Block(at, _centres(knots, k, x, feature)) for x, knots, at in shapes.values()]
-        evidence = Evidence(a, b, constant, blocks, k, values)
-        if strength is None:
-            # How many data there are, in effect, depends on which property leaves the largest errors.
-            evidence.count = self.effective_count(fixed + columns @ evidence.solve(evidence.choose())[0])
-            strength = evidence.choose()
-        c = evidence.solve(strength)[0]
-        one = torch.ones(1, 1)
-        functions = {}
-        for pair, (x, knots, at) in shapes.items():
-            coef = torch.from_numpy(c[at : at + n_coef])[None, None]
-            layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
-            cut = self.train.meshes[pair].cutoff
-            domain = (self.train.shortest[pair], cut.radius)
-            mesh = self.train.meshes[pair]
-            coverage = Coverage.of(mesh.ends()[::-1], self.train.histograms[pair][::-1], domain[0])
-            functions[pair] = PairFunction(KANNetwork([layer]), domain, cut, feature, x, coverage=coverage)
-        base = self.train.baseline
-        energies = {
-            s: self.given[s] if s in self.given else base.get(s, 0.0) + float(c[free.index(s)]) for s in elements
-        }
-        return functions, energies, strength
+            grids[pair] = (x, knots, at)
+        blocks = [Block(at, _centres(knots, k, x, feature)) for x, knots, at in grids.values()]
+        return Reduced(fixed, columns, grids, blocks, k)
+
+    def _problem(self, system: Reduced, columns: Array) -> Problem:
+        """The mean squared errors in terms of some columns; those beyond the reduced ones come first."""
+        fixed, more, parts = system.fixed, columns.shape[1] - system.columns.shape[1], {}
+        for name, part in self.train.equations.items():
+            if part.count:
+                vector = part.vector - part.matrix @ fixed
+                constant = part.squares - float(fixed @ part.vector) - float(fixed @ vector)
+                parts[name] = Part(
+                    columns.T @ part.matrix @ columns / part.weight,
+                    columns.T @ vector / part.weight,
+                    constant / part.weight,
+                    part.count,
+                )
+        return Problem(parts, [Block(block.at + more, block.r) for block in system.blocks], system.k)
+
+    def contradiction(self, grid: int, k: int, feature: str, strength: Strength) -> str | None:
+        """What to tell if energies and forces alone predict virials that are far from those given.
+
+        A constant of their normal components, which wrong stresses may have (Pulay), is told apart.
+        """
+        part, others = self.train.equations["virial"], {**self.weights, "virial": 0.0}
+        if not (part.count and self.weights["virial"]) or not any(
+            others[name] for name, other in self.train.equations.items() if other.count
+        ):
+            return None
+        system = self._reduce(grid, k, feature)
+        problem = self._problem(system, np.column_stack([system.columns, np.eye(self.train.size)[-1]]))
+        virial = problem.parts["virial"]
+        together, apart = (
+            self._problem(system, system.columns).evidence(weights, 1.0).solve(strength)[0]
+            for weights in (self.weights, others)
+        )
+        c = np.append(apart, 0.0)
+        error, least, variance = virial.mean_square(c), virial.mean_square(np.append(together, 0.0)), part.variance()
+        if not (error > CONTRADICTION * least and error - least > NOTEWORTHY * variance):
+            return None
+        offset = float((virial.vector[-1] - virial.matrix[-1] @ c) / virial.matrix[-1, -1])
+        share = offset**2 * virial.matrix[-1, -1] / error
+        told = f"virials contradict energies and forces, which predict them within {np.sqrt(error):.3g} eV/atom"
+        if share > TELLING:
+            told += f"; a constant of {offset:+.3g} eV/atom, as of wrong stresses, makes {share:.0%} of its square"
+        return f'{told}; weights={{"virial": 0}} leaves them out'
+
+    def _lone(self, name: str) -> int:
+        return len(self.train.elements) if name == "energy" else 0
 
     def mesh_solution(self, functions: Mapping[Pair, PairFunction], energies: Mapping[str, float]) -> Array:
         """The potential in terms of the columns of the normal equations."""

@@ -7,7 +7,8 @@ in v, and least squares over any number of structures needs only the normal equa
     G = sum A^T A,   h = sum A^T y,   yy = sum y^T y
 
 of fixed size: one pass over the data, in memory that does not grow with it. Columns: E0 of every element, then
-the mesh of every pair. A KAN fitted to G and h is a KAN fitted to all structures.
+the mesh of every pair, and a constant of the normal components of the virial per atom, which physics does not have
+and wrong stresses may. A KAN fitted to G and h is a KAN fitted to all structures.
 
 Total energies of 1e5 eV per atom, squared, would leave no digits for errors of 1e-5: a baseline per element is
 subtracted from the energies before they enter the sums, and E0 is counted from there.
@@ -122,20 +123,21 @@ class Equations:
         resolution = 1e-15 * self.squares
         return max(float(error), resolution) / self.weight
 
-    def explained(self, solution: Array, lone: int = 0) -> float:
-        """Share of the data's variance that a solution explains (R squared).
+    def variance(self, lone: int = 0) -> float:
+        """Mean square of the data about their mean, or about the best fit of the first `lone` columns, if any.
 
-        About the mean of the data; or, with `lone` > 0, about the best fit of the first `lone` columns alone: how
-        much of the energies lone atoms leave open.
+        The latter is what lone atoms leave open of the energies. NaN where nothing is left.
         """
         if lone:
             matrix, vector = self.matrix[:lone, :lone], self.vector[:lone]
-            variance = self.squares - float(vector @ np.linalg.lstsq(matrix, vector, rcond=None)[0])
+            left = self.squares - float(vector @ np.linalg.lstsq(matrix, vector, rcond=None)[0])
         else:
-            variance = self.squares - self.total**2 / self.weight
-        if variance <= 1e-14 * self.squares:
-            return float("nan")
-        return 1 - self.mean_square(solution) * self.weight / variance
+            left = self.squares - self.total**2 / self.weight
+        return left / self.weight if left > 1e-14 * self.squares else float("nan")
+
+    def explained(self, solution: Array, lone: int = 0) -> float:
+        """Share of the `variance` of the data that a solution explains (R squared)."""
+        return 1 - self.mean_square(solution) / self.variance(lone)
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,7 @@ class Accumulator:
         for pair, mesh in meshes.items():
             self.offsets[pair] = size
             size += mesh.size
+        size += 1
         self.size = size
         if (needed := 2 * len(PROPERTIES) * 8 * size**2) > MAX_BYTES:  # for training and for held-out structures
             raise ValueError(
@@ -326,6 +329,8 @@ class _Rows:
         self.energy = np.zeros(size)
         self.forces = np.zeros(3 * self.n * size) if sample.forces is not None else None
         self.virial = np.zeros((6, size)) if sample.virial is not None else None
+        if self.virial is not None:
+            self.virial[:3, -1] = -self.n
 
     def add(
         self, columns: Index, value: Array, slope: Array, i: Index, j: Index, vectors: Array, distance: Array

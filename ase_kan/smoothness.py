@@ -39,6 +39,8 @@ TIE = 0.5
 RIDGE = 1e-13
 #: The loss is a difference of large sums: below this part of them it cannot be told.
 RESOLUTION = 1e-14
+#: Data that are all zero leave no loss at all.
+TINY = 1e-100
 
 
 class Strength(NamedTuple):
@@ -126,15 +128,20 @@ class Evidence:
         q, prior = self.penalty(strength)
         factor, scale = self._factor(q)
         c: Array = scale * scipy.linalg.cho_solve(factor, scale * self.vector)
-        loss = max(self.constant - 2 * float(c @ self.vector) + float(c @ self.matrix @ c), RESOLUTION * self.constant)
+        loss = self.constant - 2 * float(c @ self.vector) + float(c @ self.matrix @ c)
+        loss = max(loss, RESOLUTION * self.constant, TINY)
         posterior = 2 * float(np.sum(np.log(np.diag(factor[0]))) - np.sum(np.log(scale)))
         free = max(self.count - self.flat, 1.0)
         return c, (prior - posterior - free * np.log(loss + float(c @ q @ c))) / 2
 
     def determined(self, strength: Strength) -> float:
-        """How many parameters the data determine: the trace of (A + Q)^-1 A."""
+        """How many parameters the data determine."""
+        return self.spent(strength, self.matrix)
+
+    def spent(self, strength: Strength, matrix: Array) -> float:
+        """How many parameters are spent on a part of the data: the trace of (A + Q)^-1 times its part of A."""
         factor, scale = self._factor(self.penalty(strength)[0])
-        return float(np.trace(scipy.linalg.cho_solve(factor, self.matrix * scale[:, None] * scale)))
+        return float(np.trace(scipy.linalg.cho_solve(factor, matrix * scale[:, None] * scale)))
 
     def _factor(self, q: Array) -> tuple[tuple[Array, bool], Array]:
         """Cholesky factor of A + Q, scaled to a unit diagonal."""
