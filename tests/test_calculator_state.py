@@ -78,7 +78,7 @@ def test_after_an_error_all_is_fresh(with_lone_atoms, monkeypatch, engine, how):
         calc._guard.mode = "ignore"
         for found, right in zip(numbers(calc, second), expected[1], strict=True):
             np.testing.assert_allclose(found, right, rtol=1e-13, atol=1e-13)
-        calc._guard.mode, calc._guard._told_below = mode, False
+        calc._guard.mode, calc._guard._told = mode, set()
 
 
 def test_the_atoms_before_an_error_are_still_right(with_lone_atoms):

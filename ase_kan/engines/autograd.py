@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ase_kan.engines.guard import Extrapolation, domain_with_tolerance
+from ase_kan.engines.guard import Extrapolation, domain_with_tolerance, gaps_with_tolerance
 from ase_kan.engines.neighbors import NeighborList, check_limits
 from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
+from ase_kan.potentials.coverage import Gap
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.potentials.protocol import PairPotential
-from ase_kan.types import VOIGT, Array, Index, Pair
+from ase_kan.types import VOIGT, Array, Index, Pair, pair_name
 
 #: Verlet skin as a part of the cutoff.
 AUTOGRAD_SKIN = 0.16
@@ -35,7 +36,7 @@ class AutogradEngine:
         cutoff = potential.cutoff
         self._neighbors = NeighborList(cutoff, AUTOGRAD_SKIN * cutoff if skin is None else skin)
         self._kinds: list[tuple[Pair | None, slice]] = []
-        self._ranges: dict[Pair | None, tuple[float, float, float]] = {}
+        self._ranges: dict[Pair | None, tuple[float, float, float, tuple[Gap, ...]]] = {}
         self._shifts = np.empty((3, 0))
         self._last: Structure | None = None
 
@@ -130,7 +131,7 @@ class AutogradEngine:
             n = r.argmin()
             raise ValueError(f"atoms {i[n]} and {j[n]} are at the same place (r = 0): no force is defined")
         energy, slope = np.empty(len(r)), np.empty(len(r))
-        below, above = np.zeros((2, len(r)), dtype=bool)
+        below, above, inside = np.zeros((3, len(r)), dtype=bool)
         shortest = np.inf
         for pair, listed in self._kinds:
             part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
@@ -138,12 +139,15 @@ class AutogradEngine:
                 energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), r[part])
                 if pair not in self._ranges:
                     own_cutoff = self.potential.breakpoints(pair)[-1]
-                    self._ranges[pair] = *domain_with_tolerance(self.potential.domain(pair)), own_cutoff
-                low, high, own_cutoff = self._ranges[pair]
+                    gaps = gaps_with_tolerance(self.potential, pair)
+                    self._ranges[pair] = *domain_with_tolerance(self.potential.domain(pair)), own_cutoff, gaps
+                low, high, own_cutoff, gaps = self._ranges[pair]
                 # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
                 within = r[part] < own_cutoff
                 below[part] = (r[part] < low) & within
                 above[part] = (r[part] > high) & within
+                for start, stop in gaps:
+                    inside[part] |= (r[part] >= start) & (r[part] < stop) & within
                 shortest = min(shortest, float(r[part].min(where=within, initial=np.inf)))
         with np.errstate(over="ignore", invalid="ignore"):
             slope /= r
@@ -151,11 +155,9 @@ class AutogradEngine:
         if not finite.all():
             n = np.where(finite, np.inf, r).argmin()
             raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy or force overflows")
-        outside = below | above
-        found = Extrapolation(
-            int(below.sum()),
-            int(above.sum()),
-            shortest,
-            partial(np.concatenate, (i[outside], j[outside])),
-        )
+        outside = below | above | inside
+        where = i[outside], j[outside], r[outside]
+        known = tuple((pair_name(pair), gap) for pair, (*_, gaps) in self._ranges.items() for gap in gaps)
+        counts = [int(kind.sum()) for kind in (below, above, inside)]
+        found = Extrapolation(counts[0], counts[1], counts[2], shortest, partial(tuple, where), known)
         return i, j, vectors, energy, slope, found

@@ -6,17 +6,18 @@ import math
 import os
 from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
 from ase_kan.engines.autograd import AutogradEngine
-from ase_kan.engines.guard import Extrapolation, domain_with_tolerance
+from ase_kan.engines.guard import Extrapolation, domain_with_tolerance, gaps_with_tolerance
 from ase_kan.engines.neighbors import check_limits, periodic_box
 from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
+from ase_kan.potentials.coverage import Gap
 from ase_kan.potentials.tables import SplinePotential
-from ase_kan.types import Index, Pair, sorted_pair
+from ase_kan.types import Array, Index, Pair, pair_name, sorted_pair
 
 try:
     from ase_kan.engines import _kernel
@@ -34,6 +35,21 @@ def compiled_available() -> bool:
     return _kernel is not None
 
 
+class KernelSums(NamedTuple):
+    """What the kernel gives, in its order; `inner`: atoms are closer than the tables go, and nothing else counts."""
+
+    energy: float
+    forces: Array
+    virial: Array
+    below: int
+    above: int
+    inside_gaps: int
+    shortest: float
+    inner: bool
+    energies: Array | None
+    virials: Array | None
+
+
 class CompiledEngine:
     """Tables in the compiled kernel; anything closer than they go, or wrong, is left to the autograd engine."""
 
@@ -47,6 +63,7 @@ class CompiledEngine:
         self._reference = AutogradEngine(potential, skin)
         self._kernel: _kernel.Kernel | None = None
         self._symbols: list[str] = []
+        self._gaps: list[tuple[str, Gap]] = []
         self._builds = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,22 +95,23 @@ class CompiledEngine:
         if kernel is None or (changes and changes != ["positions"]):
             kernel = self._take_structure(Structure.of(atoms))
         positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
-        energy, forces, virial, below, above, shortest, inner, energies, virials = kernel.compute(positions, per_atom)
-        if inner or not math.isfinite(energy):
+        sums = KernelSums(*kernel.compute(positions, per_atom))
+        if sums.inner or not math.isfinite(sums.energy):
             # Closer than the tables go: the reference has the value, or knows what to say.
             try:
                 return self._reference.evaluate(atoms, per_atom, list(CHANGES))
             except BaseException:
                 kernel.forget()
                 raise
-        find = _nobody
-        if below or above:
+        find = _nothing
+        if sums.below or sums.above or sums.inside_gaps:
             find = partial(_outside, Structure.of(atoms).copy(), self.potential)
-        return Evaluation(energy, forces, virial, Extrapolation(below, above, shortest, find), energies, virials)
+        outside = Extrapolation(sums.below, sums.above, sums.inside_gaps, sums.shortest, find, tuple(self._gaps))
+        return Evaluation(sums.energy, sums.forces, sums.virial, outside, sums.energies, sums.virials)
 
-    def atoms_outside(self) -> Index:
-        """Both atoms of every pair outside the data in the last evaluation."""
-        return np.concatenate(self._kernel.outside()[:2]) if self._kernel else _nobody()
+    def outside(self) -> tuple[Index, Index, Array]:
+        """Both atoms and the distance of every pair outside the data in the last evaluation."""
+        return self._kernel.outside() if self._kernel else _nothing()
 
     def _take_structure(self, structure: Structure) -> _kernel.Kernel:
         check_limits(structure.positions, structure.cell)
@@ -124,15 +142,24 @@ class CompiledEngine:
         rows, columns = np.triu_indices(n)
         table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
         kernel = _kernel.Kernel(max(n, 1), table_of.ravel().tolist(), self.potential.cutoff, self.skin)
+        self._gaps = []
         for pair in pairs:
             if pair is not None and not {None, sorted_pair(pair)} & set(self.potential.pairs):
                 # All of it is closer than the table goes: should such a pair meet, the reference says what is missing.
                 reach = self.potential.cutoff
                 kernel.add_table(reach, 0.0, reach, 2 * reach**2, 0.0, [], [], np.zeros((1, 8)))
                 continue
-            s = self.potential.spline(pair)
+            s, gaps = self.potential.spline(pair), gaps_with_tolerance(self.potential, pair)
+            self._gaps += [(pair_name(pair), gap) for gap in gaps]
             kernel.add_table(
-                s.cutoff, *domain_with_tolerance(s.domain), s.start, s.slope, list(s.at), list(s.change), s.rows
+                s.cutoff,
+                *domain_with_tolerance(s.domain),
+                s.start,
+                s.slope,
+                list(s.at),
+                list(s.change),
+                s.rows,
+                [end for gap in gaps for end in gap],
             )
         return kernel
 
@@ -145,12 +172,12 @@ def choose_threads(wanted: int | None, n_atoms: int) -> int:
     return max(1, min(available, available if wanted is None else wanted))
 
 
-def _nobody() -> Index:
-    return np.empty(0, dtype=np.int64)
+def _nothing() -> tuple[Index, Index, Array]:
+    return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
 
 
-def _outside(structure: Structure, potential: SplinePotential) -> Index:
-    """Both atoms of every pair outside the data; looked for only when someone asks, by an engine of its own."""
+def _outside(structure: Structure, potential: SplinePotential) -> tuple[Index, Index, Array]:
+    """Every pair outside the data; looked for only when someone asks, by an engine of its own."""
     engine = CompiledEngine(potential, 0.0, None)
     engine.evaluate(structure.atoms(), False, list(CHANGES))
-    return engine.atoms_outside()
+    return engine.outside()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from ase_kan.types import Index
+from ase_kan.potentials.coverage import Gap, gaps_of, named_gaps
+from ase_kan.types import Array, Index
 from ase_kan.warn import warn_user
 
 MODES = ("warn", "raise", "ignore")
@@ -36,31 +38,49 @@ class Extrapolation:
     ----------
     below, above : int
         Pairs closer than the data of their elements, and farther (but within the cutoff).
+    inside_gaps : int
+        Pairs at distances that the data of their elements lack, or hardly have, between their ends.
     shortest : float
         The smallest distance of all pairs within their cutoffs, Angstrom; inf if there are none.
+    find : callable
+        Gives both atoms and the distances of the pairs outside the data.
+    gaps : tuple of (str, (float, float))
+        All gaps of the pairs of elements that the atoms have.
     """
 
     below: int
     above: int
+    inside_gaps: int
     shortest: float
-    find: Callable[[], Index] = field(repr=False)
+    find: Callable[[], tuple[Index, Index, Array]] = field(repr=False)
+    gaps: tuple[tuple[str, Gap], ...] = field(default=(), repr=False)
 
     @property
     def pairs(self) -> int:
         """Pairs outside the data."""
-        return self.below + self.above
+        return self.below + self.above + self.inside_gaps
 
     @cached_property
     def atoms(self) -> Index:
         """Indices of the atoms of those pairs, ascending."""
-        return np.unique(self.find())
+        return np.unique(np.concatenate(self._found[:2]))
+
+    @cached_property
+    def _found(self) -> tuple[Index, Index, Array]:
+        return self.find()
 
     def __str__(self) -> str:
         if not self.pairs:
             return "every pair lies within the distances of the data"
         named = ", ".join(map(str, self.atoms[:NAMED])) + (", ..." if len(self.atoms) > NAMED else "")
+        gaps = ""
+        if self.inside_gaps:
+            r = self._found[2]
+            met = [(name, gap) for name, gap in self.gaps if ((r >= gap[0]) & (r < gap[1])).any()]
+            ranges = "; ".join(named_gaps(name, [gap]) for name, gap in met)
+            gaps = f", and {self.inside_gaps} in gaps of these ({ranges})"
         return (
-            f"{self.below} pairs of atoms are closer and {self.above} farther than the data of the potential "
+            f"{self.below} pairs of atoms are closer and {self.above} farther than the data of the potential{gaps} "
             f"(shortest distance {self.shortest:.4g} A; atoms {named}): their energies are extrapolated"
         )
 
@@ -69,7 +89,7 @@ class Guard:
     """Warns once per episode of extrapolating calculations, or raises, or does nothing.
 
     An episode ends after `QUIET` calculations in a row within the data, or with other atoms. In one that began with
-    pairs too far apart, the first pair that is too close is told of as well, and the other way round.
+    pairs too far apart, the first pair that is too close or in a gap is told of as well, and the other way round.
     """
 
     def __init__(self, mode: str) -> None:
@@ -77,12 +97,12 @@ class Guard:
             raise ValueError(f"on_extrapolation must be one of {', '.join(MODES)}, got {mode!r}")
         self.mode = mode
         self.last: Extrapolation | None = None
-        self._told_below = self._told_above = False
+        self._told: set[str] = set()
         self._quiet = 0
 
     def new_atoms(self) -> None:
         """Other atoms: the next warning is due."""
-        self._told_below = self._told_above = False
+        self._told = set()
 
     def check(self, found: Extrapolation) -> None:
         """Take note of a calculation."""
@@ -95,9 +115,9 @@ class Guard:
         self._quiet = 0
         if self.mode == "raise":
             raise ExtrapolationError(str(found))
-        news = (found.below and not self._told_below) or (found.above and not self._told_above)
-        self._told_below |= found.below > 0
-        self._told_above |= found.above > 0
+        kinds = {kind for kind in ("below", "above", "inside_gaps") if getattr(found, kind)}
+        news = kinds - self._told
+        self._told |= kinds
         if self.mode == "warn" and news:
             warn_user(str(found), ExtrapolationWarning)
 
@@ -106,3 +126,10 @@ def domain_with_tolerance(domain: tuple[float, float]) -> tuple[float, float]:
     """The distances that count as covered by data."""
     low, high = domain
     return low * (1 - TOLERANCE), high * (1 + TOLERANCE)
+
+
+def gaps_with_tolerance(potential: Any, pair: tuple[str, str] | None) -> tuple[Gap, ...]:
+    """Distances within the domain that count as not covered: up to its ends with their tolerance."""
+    domain = potential.domain(pair)
+    low, high = domain_with_tolerance(domain)
+    return tuple((low if a <= domain[0] else a, high if b >= domain[1] else b) for a, b in gaps_of(potential, pair))

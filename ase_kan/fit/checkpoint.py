@@ -24,8 +24,8 @@ from ase_kan.potentials import storage
 
 #: Longest time between two checkpoints, s.
 INTERVAL = 30.0
-#: Version of what is added up: 2 has a baseline of the energies.
-SUMS = 2
+#: Version of what is added up: 2 has a baseline of the energies, 3 histograms of distances.
+SUMS = 3
 
 
 @contextmanager
@@ -120,6 +120,8 @@ class Checkpoint:
         scalars: dict[str, Any] = {}
         for which, accumulator in (("train", self.train), ("held", self.held)):
             scalars[which] = {"shortest": [float(x) for x in accumulator.shortest.values()]}
+            for number, counts in enumerate(accumulator.histograms.values()):
+                tensors[f"{which}.histogram.{number}"] = torch.from_numpy(counts)
             for name, part in accumulator.equations.items():
                 tensors[f"{which}.{name}.matrix"] = torch.from_numpy(part.matrix)
                 tensors[f"{which}.{name}.vector"] = torch.from_numpy(part.vector)
@@ -154,6 +156,8 @@ class Checkpoint:
         for which, accumulator in (("train", self.train), ("held", self.held)):
             scalars = header["scalars"][which]
             accumulator.shortest = dict(zip(accumulator.meshes, map(np.float64, scalars["shortest"]), strict=True))
+            for number, pair in enumerate(accumulator.histograms):
+                accumulator.histograms[pair] = tensors[f"{which}.histogram.{number}"].numpy().copy()
             for name, part in accumulator.equations.items():
                 part.matrix = tensors[f"{which}.{name}.matrix"].numpy().copy()
                 part.vector = tensors[f"{which}.{name}.vector"].numpy().copy()

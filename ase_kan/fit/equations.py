@@ -7,7 +7,8 @@ in v, and least squares over any number of structures needs only the normal equa
     G = sum A^T A,   h = sum A^T y,   yy = sum y^T y
 
 of fixed size: one pass over the data, in memory that does not grow with it. Columns: E0 of every element, then
-the mesh of every pair. A KAN fitted to G and h is a KAN fitted to all structures.
+the mesh of every pair, and a constant of the normal components of the virial per atom, which physics does not have
+and wrong stresses may. A KAN fitted to G and h is a KAN fitted to all structures.
 
 Total energies of 1e5 eV per atom, squared, would leave no digits for errors of 1e-5: a baseline per element is
 subtracted from the energies before they enter the sums, and E0 is counted from there.
@@ -65,6 +66,10 @@ class RadialMesh:
         assert onset is not None
         return value_and_slope(lambda x: switch(x, onset, radius), r)
 
+    def ends(self) -> Array:
+        """The ends of its intervals, from the cutoff on; shape (INTERVALS + 1,)."""
+        return np.reciprocal(np.linspace(1 / self.cutoff.radius, 1 / self.start, INTERVALS + 1))
+
     def points(self) -> Array:
         """Distances that fix a function on the mesh: three per interval, ends included."""
         return np.reciprocal(np.linspace(1 / self.cutoff.radius, 1 / self.start, 3 * INTERVALS + 1))
@@ -117,20 +122,21 @@ class Equations:
         resolution = 1e-15 * self.squares
         return max(float(error), resolution) / self.weight
 
-    def explained(self, solution: Array, lone: int = 0) -> float:
-        """Share of the data's variance that a solution explains (R squared).
+    def variance(self, lone: int = 0) -> float:
+        """Mean square of the data about their mean, or about the best fit of the first `lone` columns, if any.
 
-        About the mean of the data; or, with `lone` > 0, about the best fit of the first `lone` columns alone: how
-        much of the energies lone atoms leave open.
+        The latter is what lone atoms leave open of the energies. NaN where nothing is left.
         """
         if lone:
             matrix, vector = self.matrix[:lone, :lone], self.vector[:lone]
-            variance = self.squares - float(vector @ np.linalg.lstsq(matrix, vector, rcond=None)[0])
+            left = self.squares - float(vector @ np.linalg.lstsq(matrix, vector, rcond=None)[0])
         else:
-            variance = self.squares - self.total**2 / self.weight
-        if variance <= 1e-14 * self.squares:
-            return float("nan")
-        return 1 - self.mean_square(solution) * self.weight / variance
+            left = self.squares - self.total**2 / self.weight
+        return left / self.weight if left > 1e-14 * self.squares else float("nan")
+
+    def explained(self, solution: Array, lone: int = 0) -> float:
+        """Share of the `variance` of the data that a solution explains (R squared)."""
+        return 1 - self.mean_square(solution) / self.variance(lone)
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,7 @@ class Accumulator:
         for pair, mesh in meshes.items():
             self.offsets[pair] = size
             size += mesh.size
+        size += 1
         self.size = size
         if (needed := 2 * len(PROPERTIES) * 8 * size**2) > MAX_BYTES:  # for training and for held-out structures
             raise ValueError(
@@ -242,6 +249,8 @@ class Accumulator:
         self.baseline = {} if baseline is None else baseline
         self.equations = {name: Equations.empty(size) for name in PROPERTIES}
         self.shortest = dict.fromkeys(meshes, np.inf)
+        #: Pairs of atoms in each interval of the mesh, the first at the cutoff.
+        self.histograms = {pair: np.zeros(INTERVALS, dtype=np.int64) for pair in meshes}
         self.reach = max(mesh.cutoff.radius for mesh in meshes.values())
         number_of = {atomic_numbers[symbol]: index for index, symbol in enumerate(elements)}
         self._index_of = np.full(max(number_of) + 1, -1)
@@ -282,6 +291,7 @@ class Accumulator:
                 block = chosen[start : start + BLOCK]
                 distance = neighbors.r[block]
                 columns, value, slope = self.meshes[pair].splines(distance)
+                self.histograms[pair] += np.bincount(columns[:, 0].clip(0), minlength=INTERVALS)[:INTERVALS]
                 columns = columns + self.offsets[pair]
                 i, j, vectors = neighbors.i[block], neighbors.j[block], neighbors.vectors[block]
                 rows.add(columns, value, slope, i, j, vectors, distance)
@@ -318,6 +328,8 @@ class _Rows:
         self.energy = np.zeros(size)
         self.forces = np.zeros(3 * self.n * size) if sample.forces is not None else None
         self.virial = np.zeros((6, size)) if sample.virial is not None else None
+        if self.virial is not None:
+            self.virial[:3, -1] = -self.n
 
     def add(
         self, columns: Index, value: Array, slope: Array, i: Index, j: Index, vectors: Array, distance: Array

@@ -1,29 +1,43 @@
 """The single-edge KANs of all pairs and the lone-atom energies, from the normal equations of the structures.
 
 A KAN's splines are written in those of the mesh; what remains is one symmetric linear system for all coefficients,
-with a penalty on k-th differences per pair whose strength the held-out structures choose.
+with a penalty per pair whose strength the training structures choose (module `smoothness`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 import torch
 
-from ase_kan.fit.equations import INTERVALS, PROPERTIES, Accumulator, RadialMesh
-from ase_kan.fit.linear import PENALTIES
+from ase_kan.fit.equations import INTERVALS, Accumulator, RadialMesh
+from ase_kan.fit.noise import Part, Problem
+from ase_kan.fit.smoothness import START, Block, Strength
 from ase_kan.kan.bsplines import basis, uniform_knots
 from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine, PairFunction
 from ase_kan.types import Array, Pair
 
-RIDGE = 1e-13
-#: The penalty where nothing was held out.
-DEFAULT_PENALTY = 1e-10
+#: Virials contradict the rest if it multiplies the square of their error by so much, and adds this of their variance.
+CONTRADICTION, NOTEWORTHY = 2.0, 0.02
+#: A constant is told of from this part of the square of the error.
+TELLING = 0.3
+
+
+class Reduced(NamedTuple):
+    """The unknowns of a fit: solution = fixed + columns @ unknowns."""
+
+    fixed: Array
+    columns: Array
+    #: Affine map, knots, and place of the first coefficient of each pair.
+    grids: dict[Pair, tuple[Affine, Array, int]]
+    blocks: list[Block]
+    k: int
 
 
 @dataclass
@@ -32,28 +46,58 @@ class LeastSquares:
 
     train: Accumulator
     held: Accumulator
-    weights: tuple[float, float, float]
+    chosen: Mapping[str, float]
     given: dict[str, float]
+    weights: dict[str, float] = field(default_factory=dict)
 
     @property
     def seen(self) -> list[Pair]:
         """Pairs with training data; the others are left out of the potential."""
         return [pair for pair in self.train.meshes if np.isfinite(self.train.shortest[pair])]
 
-    def combined(self, accumulator: Accumulator) -> tuple[Array, Array, float]:
-        """Matrix, vector and constant of the weighted loss."""
-        size = accumulator.size
-        matrix, vector, constant = np.zeros((size, size)), np.zeros(size), 0.0
-        for name, weight in zip(PROPERTIES, self.weights, strict=True):
-            part = accumulator.equations[name]
-            if part.weight > 0:
-                matrix += weight / part.weight * part.matrix
-                vector += weight / part.weight * part.vector
-                constant += weight / part.weight * part.squares
-        return matrix, vector, constant
+    def scales(self) -> dict[str, float]:
+        """One over the variance of the data of each property, of energies about what lone atoms explain.
 
-    def solve(self, grid: int, k: int, feature: str) -> tuple[dict[Pair, PairFunction], dict[str, float], float]:
-        """The single-edge KANs, lone-atom energies and the penalty that validation chose."""
+        NaN without a variance: a single energy, forces that are all zero.
+        """
+        parts = self.train.equations.items()
+        return {name: 1 / part.variance(self._lone(name)) if part.count else np.nan for name, part in parts}
+
+    def solve(
+        self, grid: int, k: int, feature: str, final: bool = True
+    ) -> tuple[dict[Pair, PairFunction], dict[str, float], Strength]:
+        """The single-edge KANs, lone-atom energies and the strength of the penalty.
+
+        Weights (kept in `weights`) and strength are found in the data; if not `final`, those to start with do.
+        """
+        system = self._reduce(grid, k, feature)
+        problem, strength = self._problem(system, system.columns), START
+        scales = self.scales()
+        # What has no variance counts in eV and Angstrom.
+        chosen = {name: 1.0 for name, scale in scales.items() if np.isnan(scale)} | dict(self.chosen)
+        self.weights = scales | chosen
+        if final:
+            self.weights, strength = problem.best(scales, chosen)
+        c = problem.evidence(self.weights, 1.0).solve(strength)[0]
+        one = torch.ones(1, 1)
+        functions = {}
+        for pair, (x, knots, at) in system.grids.items():
+            coef = torch.from_numpy(c[at : at + grid + k])[None, None]
+            layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
+            mesh = self.train.meshes[pair]
+            domain = (self.train.shortest[pair], mesh.cutoff.radius)
+            coverage = Coverage.of(mesh.ends()[::-1], self.train.histograms[pair][::-1], domain[0])
+            functions[pair] = PairFunction(KANNetwork([layer]), domain, mesh.cutoff, feature, x, coverage=coverage)
+        z = system.fixed + system.columns @ c
+        base = self.train.baseline
+        energies = {
+            s: self.given[s] if s in self.given else base.get(s, 0.0) + float(z[n])
+            for n, s in enumerate(self.train.elements)
+        }
+        return functions, energies, strength
+
+    def _reduce(self, grid: int, k: int, feature: str) -> Reduced:
+        """What is free in the columns of the normal equations: energies of lone atoms, and coefficients of KANs."""
         elements, seen = self.train.elements, self.seen
         n_coef = grid + k
         free = [s for s in elements if s not in self.given]
@@ -68,7 +112,7 @@ class LeastSquares:
                 fixed[index] = self.given[symbol] - self.train.baseline.get(symbol, 0.0)
             else:
                 columns[index, free.index(symbol)] = 1.0
-        shapes = {}
+        grids = {}
         for number, pair in enumerate(seen):
             mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
             x, knots = _reduced_grid(feature, self.train.shortest[pair], mesh, grid, k)
@@ -76,39 +120,55 @@ class LeastSquares:
             u = np.where(np.abs(np.abs(u) - 1) < 1e-12, np.sign(u), u)
             at = len(free) + number * n_coef
             columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(basis(knots, k, u, 0)[0])
-            shapes[pair] = (x, knots, at)
-        matrix, vector, _ = self.combined(self.train)
-        a = columns.T @ matrix @ columns
-        b = columns.T @ (vector - matrix @ fixed)
-        rough = np.zeros_like(a)
-        difference = np.diff(np.eye(n_coef), k, axis=0)
-        for _, _, at in shapes.values():
-            block = a[at : at + n_coef, at : at + n_coef]
-            rough[at : at + n_coef, at : at + n_coef] = difference.T @ difference * np.trace(block) / n_coef
-        test_matrix, test_vector, test_constant = self.combined(self.held)
-        has_test = any(part.weight > 0 for part in self.held.equations.values())
-        best: tuple[float, float, Array] | None = None
-        for penalty in PENALTIES if has_test else (DEFAULT_PENALTY,):
-            c = _solve(a + penalty * rough, b)
-            z = fixed + columns @ c
-            loss = float(test_constant - 2 * z @ test_vector + z @ test_matrix @ z) if has_test else 0.0
-            if best is None or loss < best[0]:
-                best = (loss, penalty, c)
-        assert best is not None
-        _, penalty, c = best
-        one = torch.ones(1, 1)
-        functions = {}
-        for pair, (x, knots, at) in shapes.items():
-            coef = torch.from_numpy(c[at : at + n_coef])[None, None]
-            layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
-            cut = self.train.meshes[pair].cutoff
-            domain = (self.train.shortest[pair], cut.radius)
-            functions[pair] = PairFunction(KANNetwork([layer]), domain, cut, feature, x)
-        base = self.train.baseline
-        energies = {
-            s: self.given[s] if s in self.given else base.get(s, 0.0) + float(c[free.index(s)]) for s in elements
-        }
-        return functions, energies, penalty
+            grids[pair] = (x, knots, at)
+        blocks = [Block(at, _centres(knots, k, x, feature)) for x, knots, at in grids.values()]
+        return Reduced(fixed, columns, grids, blocks, k)
+
+    def _problem(self, system: Reduced, columns: Array) -> Problem:
+        """The mean squared errors in terms of some columns; those beyond the reduced ones come first."""
+        fixed, more, parts = system.fixed, columns.shape[1] - system.columns.shape[1], {}
+        for name, part in self.train.equations.items():
+            if part.count:
+                vector = part.vector - part.matrix @ fixed
+                constant = part.squares - float(fixed @ part.vector) - float(fixed @ vector)
+                parts[name] = Part(
+                    columns.T @ part.matrix @ columns / part.weight,
+                    columns.T @ vector / part.weight,
+                    constant / part.weight,
+                    part.count,
+                )
+        return Problem(parts, [Block(block.at + more, block.r) for block in system.blocks], system.k)
+
+    def contradiction(self, grid: int, k: int, feature: str, strength: Strength) -> str | None:
+        """What to tell if energies and forces alone predict virials that are far from those given.
+
+        A constant of their normal components, which wrong stresses may have (Pulay), is told apart.
+        """
+        part, others = self.train.equations["virial"], {**self.weights, "virial": 0.0}
+        if not (part.count and self.weights["virial"]) or not any(
+            others[name] for name, other in self.train.equations.items() if other.count
+        ):
+            return None
+        system = self._reduce(grid, k, feature)
+        problem = self._problem(system, np.column_stack([system.columns, np.eye(self.train.size)[-1]]))
+        virial = problem.parts["virial"]
+        together, apart = (
+            self._problem(system, system.columns).evidence(weights, 1.0).solve(strength)[0]
+            for weights in (self.weights, others)
+        )
+        c = np.append(apart, 0.0)
+        error, least, variance = virial.mean_square(c), virial.mean_square(np.append(together, 0.0)), part.variance()
+        if not (error > CONTRADICTION * least and error - least > NOTEWORTHY * variance):
+            return None
+        offset = float((virial.vector[-1] - virial.matrix[-1] @ c) / virial.matrix[-1, -1])
+        share = offset**2 * virial.matrix[-1, -1] / error
+        told = f"virials contradict energies and forces, which predict them within {np.sqrt(error):.3g} eV/atom"
+        if share > TELLING:
+            told += f"; a constant of {offset:+.3g} eV/atom, as of wrong stresses, makes {share:.0%} of its square"
+        return f'{told}; weights={{"virial": 0}} leaves them out'
+
+    def _lone(self, name: str) -> int:
+        return len(self.train.elements) if name == "energy" else 0
 
     def mesh_solution(self, functions: Mapping[Pair, PairFunction], energies: Mapping[str, float]) -> Array:
         """The potential in terms of the columns of the normal equations."""
@@ -118,14 +178,6 @@ class LeastSquares:
             mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
             z[offset : offset + mesh.size] = mesh.interpolate(value_and_slope(function.bare, mesh.points())[0])
         return z
-
-
-def _solve(matrix: Array, vector: Array) -> Array:
-    """Symmetric positive solve, scaled to a unit diagonal first."""
-    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
-    scaled = matrix * scale[:, None] * scale + RIDGE * np.eye(len(matrix))
-    solution: Array = scale * scipy.linalg.solve(scaled, scale * vector, assume_a="sym")
-    return solution
 
 
 def _feature(name: str, r: Array) -> Array:
@@ -145,3 +197,9 @@ def _reduced_grid(feature: str, r_min: float, mesh: RadialMesh, grid: int, k: in
         r_min = max(mesh.start, 1 / (1 / r_max + min(grid * per_cell, INTERVALS) * interval))
     ends = _feature(feature, np.array([r_min, r_max]))
     return Affine(float(ends.mean()), float(abs(ends[1] - ends[0]) / 2)), uniform_knots(-1.0, 1.0, grid, k)
+
+
+def _centres(knots: Array, k: int, x: Affine, feature: str) -> Array:
+    """Distances where the splines of a grid live: of their Greville abscissas, or the ends where these are beyond."""
+    places = np.array([knots[m + 1 : m + k + 1].mean() for m in range(len(knots) - k - 1)]).clip(-1, 1)
+    return get_feature(feature).to_r(torch.from_numpy(x.shift + x.scale * places)).numpy()

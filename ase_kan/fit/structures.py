@@ -2,7 +2,7 @@
 
 One pass over the structures adds up normal equations on a radial mesh (module `normal`); the KANs are fitted to
 those. For single edges the least-squares solution is exact; deeper networks are then taught by it.
-The loss is the sum of the mean squared errors of energy per atom, force components and virial per atom.
+The loss is a weighted sum of the mean squared errors of energy per atom, force components and virial per atom.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from ase_kan.fit.checkpoint import Checkpoint
 from ase_kan.fit.deep import EVALUATIONS, Targets, fit_deep
 from ase_kan.fit.equations import PROPERTIES, Accumulator, RadialMesh, energy_baseline, pairs_within
 from ase_kan.fit.linear import FORCE_WEIGHT
+from ase_kan.fit.noise import checked_weights
 from ase_kan.fit.result import FitResult, training_bar
+from ase_kan.fit.smoothness import POWERS, Strength
 from ase_kan.fit.solve import LeastSquares
 from ase_kan.kan.network import check_architecture
+from ase_kan.potentials.coverage import named_gaps
 from ase_kan.potentials.cutoff import Cutoff
 from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
 from ase_kan.potentials.potential import KANPotential
-from ase_kan.types import Pair
+from ase_kan.types import Pair, pair_name
 from ase_kan.version import __version__
 from ase_kan.warn import warn_user
 
@@ -62,7 +65,7 @@ def fit_structures(
     seed: int = 0,
     steps: int = EVALUATIONS,
     validation: float = 0.1,
-    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    weights: Sequence[float] | Mapping[str, float] | None = None,
     reference_energies: Mapping[str, float] | None = None,
     elements: Sequence[str] | None = None,
     start: float | None = None,
@@ -85,10 +88,11 @@ def fit_structures(
         As for curves, per pair; the grid spans the distances in the data, from the smallest to the cutoff.
     validation : float
         Part of the structures held out, 0 to 0.5, chosen by `seed` and their number; one that brings the closest
-        pair of its kind so far is trained on instead, so that the domain covers all the data. The held-out structures
-        also choose the strength of the smoothing.
-    weights : (float, float, float)
-        Of the mean squared errors of energy per atom (eV), force components (eV/Angstrom), virial per atom (eV).
+        pair of its kind so far is trained on instead, so that the domain covers all the data.
+    weights : (float, float, float) or mapping of str to float, optional
+        Of the mean squared errors of energy per atom (eV), force components (eV/Angstrom), virial per atom (eV); or
+        some of them by name: ``{"virial": 0}``. Default: one over the mean square that the fit leaves open of each,
+        found with the fit (module `noise`).
     reference_energies : mapping of str to float, optional
         Energies of lone atoms, eV. Elements left out are fitted.
     elements : sequence of str, optional
@@ -125,8 +129,7 @@ def fit_structures(
         raise ValueError(f"validation must be a part of the structures from 0 to 0.5, got {validation}")
     if resume and checkpoint is None:
         raise ValueError("resume needs the checkpoint file to go on from")
-    if len(weights) != 3 or not all(0 <= weight < np.inf for weight in weights) or not any(weights):
-        raise ValueError(f"weights are those of energy, forces and virial, not negative, got {weights}")
+    chosen = checked_weights(weights, PROPERTIES)
     for symbol, energy in (reference_energies or {}).items():
         if symbol not in atomic_numbers or not np.isfinite(energy):
             raise ValueError(f"reference_energies must map chemical symbols to eV, got {symbol!r}: {energy}")
@@ -150,12 +153,12 @@ def fit_structures(
     state = Checkpoint(checkpoint, train, held, {"seed": seed, "validation": validation})
     if resume:
         state.load()
-    problem = LeastSquares(train, held, weights, dict(reference_energies or {}))
+    problem = LeastSquares(train, held, chosen, dict(reference_energies or {}))
 
     def force_error() -> float:
         """RMSE of the forces so far; NaN while there are too few data."""
         try:
-            functions, energies, _ = problem.solve(grid, k, feature)
+            functions, energies, _ = problem.solve(grid, k, feature, final=False)
         except ValueError:
             return float("nan")
         return float(np.sqrt(train.equations["forces"].mean_square(problem.mesh_solution(functions, energies))))
@@ -170,18 +173,18 @@ def fit_structures(
         warn_user(message)
     if not problem.seen:
         raise ValueError(f"no two atoms of the structures are within the cutoff, {train.reach:g} A")
-    functions, energies, penalty = problem.solve(grid, k, feature)
+    functions, energies, strength = problem.solve(grid, k, feature)
+    notes = [note] if (note := problem.contradiction(grid, k, feature, strength)) else []
     if len(width) > 2:
         functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
     functions = {
         pair: replace(ends, cutoff=f.cutoff.radius, onset=f.cutoff.onset).attach(f, pair)
         for pair, f in functions.items()
     }
-    result = _result(problem, functions, energies, penalty, counts, interrupted)
-    weight_of = dict(zip(PROPERTIES, weights, strict=True))
+    result = _result(problem, functions, energies, strength, counts, notes, interrupted)
     for name, errors in result.potential.info["errors"].items():
         share = errors["explained"]
-        if weight_of[name] and share is not None and share < 0:
+        if problem.weights[name] and share is not None and share < 0:
             warn_user(
                 f"the fit explains the {name} of the structures by {share:.2%}, worse than "
                 f"{'lone atoms' if name == 'energy' else 'their mean'} would: check {LABELS}",
@@ -311,15 +314,18 @@ def _deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, see
         np.abs(du) * FORCE_WEIGHT * low,
     )
     network, _, _ = fit_deep(width, grid, k, targets, seed, steps)
-    return PairFunction(network, function.domain, function.cutoff, function.feature, function.x, e)
+    return PairFunction(
+        network, function.domain, function.cutoff, function.feature, function.x, e, coverage=function.coverage
+    )
 
 
 def _result(
     problem: LeastSquares,
     functions: Mapping[Pair, PairFunction],
     energies: dict[str, float],
-    penalty: float,
+    strength: Strength,
     counts: Counter[str],
+    notes: list[str],
     interrupted: bool,
 ) -> FitResult:
     z = problem.mesh_solution(functions, energies)
@@ -346,18 +352,23 @@ def _result(
             f"{'-'.join(pair)}: {function.domain[0]:.3f} A to the cutoff {function.cutoff.radius:.3f} A, "
             f"minimum {energy.min():.6f} eV at {r[energy.argmin()]:.3f} A"
         )
+        if function.gaps:
+            lines.append(f"gaps, with hardly any pairs in the data: {named_gaps(pair_name(pair), function.gaps)}")
+    if any(function.gaps for function in functions.values()):
+        lines.append("in gaps the energy is a guess: calc.extrapolation counts the pairs there")
     unseen = [pair for pair in problem.train.meshes if pair not in functions]
     lines += [f"{'-'.join(pair)}: not in the data, an error at prediction" for pair in unseen]
     lines.append(f"lone atoms: {', '.join(f'{s} {e:.6f} eV' for s, e in energies.items())}")
     lines.append(f"largest interpolation error of the mesh: {interpolation:.1e} of the largest energy")
-    lines.append(_tell(counts))
+    lines += [*notes, _tell(counts)]
     if interrupted:
         lines.append("interrupted: fitted to the structures read so far; go on from the checkpoint with resume")
     info = {
         "ase_kan": __version__,
         "structures": dict(counts),
         "errors": errors,
-        "penalty": penalty,
+        "smoothness": {"lambda_1": 10.0**strength.low, "lambda_k": 10.0**strength.high, "q": POWERS[strength.power]},
+        "weights": {name: problem.weights[name] for name in errors},
         "interpolation_error": interpolation,
         "interrupted": interrupted,
     }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 from ase_kan.plots.figures import KAN_COLOR, POINT_COLOR, TRUTH_COLOR
+from ase_kan.potentials.coverage import gaps_of
 
 
 def plot_fit(potential: PairPotential, curve: PairCurve, pair: Pair | None = None) -> Figure:
@@ -57,7 +58,10 @@ def _with_error(r: Array, values: Array, truth: Array | None, unit: str) -> tupl
 
 
 def plot_pairs(potential: PairPotential, pairs: Sequence[Pair | None]) -> Figure:
-    """Energy and force of every pair over its domain, from where it repels by twice its depth."""
+    """Energy and force of every pair over its domain, from where it repels by twice its depth.
+
+    Gaps in the distances of the data are shaded.
+    """
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     for pair in pairs:
@@ -65,8 +69,14 @@ def plot_pairs(potential: PairPotential, pairs: Sequence[Pair | None]) -> Figure
         energy = potential.energy(r, pair)
         shown = slice(int(np.argmax(energy < 2 * abs(energy.min()) + 1e-12)), None)
         label = pair_name(pair)
-        left.plot(r[shown], energy[shown], label=label)
-        right.plot(r[shown], potential.force(r[shown], pair), label=label)
+        (line,) = left.plot(r[shown], energy[shown], label=label)
+        color = line.get_color()
+        right.plot(r[shown], potential.force(r[shown], pair), color=color)
+        gaps = [gap for gap in gaps_of(potential, pair) if gap[1] > r[shown][0]]
+        for number, (low, high) in enumerate(gaps):
+            for axes in (left, right):
+                span = axes.axvspan(max(low, r[shown][0]), high, color=color, alpha=0.15, lw=0)
+                span.set_label("_" if number else f"{label}: hardly any pairs in the data")
     for axes in (left, right):
         axes.axhline(0, color="gray", lw=0.6)
         axes.set_xlabel("r (Å)")

@@ -27,6 +27,7 @@ from ase_kan.potentials.continuations import (
     match_tail,
     zbl,
 )
+from ase_kan.potentials.coverage import Coverage, Gap
 from ase_kan.potentials.cutoff import FARTHEST, ONSET_FRACTION, Cutoff
 from ase_kan.potentials.end_laws import EndLaw, repels
 from ase_kan.potentials.features import get_feature, limited, replace_where, value_and_slope
@@ -72,6 +73,8 @@ class PairFunction(nn.Module):
         Feature and energy (eV) in terms of the network's input and output.
     core, tail : Continuation, optional
         What takes over below and beyond their joints (see `Ends`); None leaves the KAN alone.
+    coverage : Coverage, optional
+        Which distances within the domain the data have; None if that is not known.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class PairFunction(nn.Module):
         e: Affine = Affine(),
         core: Continuation | None = None,
         tail: Continuation | None = None,
+        coverage: Coverage | None = None,
     ) -> None:
         super().__init__()
         if network.width[0] != 1 or network.width[-1] != 1:
@@ -102,6 +106,12 @@ class PairFunction(nn.Module):
         self.e = e
         self.core = core
         self.tail = tail
+        self.coverage = coverage
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Ranges within the domain, Angstrom, where the data have no or hardly any pairs."""
+        return () if self.coverage is None else self.coverage.gaps(self.domain)
 
     def bare(self, r: Tensor) -> Tensor:
         """The KAN alone, eV: no core, tail or cutoff. Any shape."""
@@ -183,6 +193,7 @@ class PairFunction(nn.Module):
             "e": asdict(self.e),
             "core": None if self.core is None else asdict(self.core),
             "tail": None if self.tail is None else asdict(self.tail),
+            "coverage": None if self.coverage is None else asdict(self.coverage),
         }
 
     @classmethod
@@ -206,6 +217,8 @@ class PairFunction(nn.Module):
             # Files of format 1 have no continuations.
             Continuation.restore(header.get("core")),
             Continuation.restore(header.get("tail")),
+            # Nor do those of format 2 have a coverage.
+            Coverage.restore(header.get("coverage")),
         )
 
 
@@ -292,8 +305,9 @@ class Ends:
                 enough = cost <= LEFT_OUT * scale.energy
                 radius = float(radii[enough.argmax() if enough.any() else -1])
                 rule = Cutoff.choose(high, radius, self.onset, self.smooth)
+        known = function.coverage
         return PairFunction(
-            function.network, function.domain, rule, function.feature, function.x, function.e, core, tail
+            function.network, function.domain, rule, function.feature, function.x, function.e, core, tail, known
         )
 
     def _core(self, function: PairFunction, elements: tuple[str, str] | None, wall: EndLaw | None) -> Continuation:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ase_kan.potentials import schema, storage
+from ase_kan.potentials.coverage import Gap, named_gaps
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
 from ase_kan.potentials.protocol import energies, forces
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
@@ -109,6 +110,10 @@ class KANPotential:
 
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         return self.function(pair).domain
+
+    def gaps(self, pair: Pair | None = None) -> tuple[Gap, ...]:
+        """Ranges within the domain of a pair, Angstrom, where its data have no or hardly any distances."""
+        return self.function(pair).gaps
 
     def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
         f = self.function(pair)
@@ -267,6 +272,8 @@ class KANPotential:
                 f"{name}: data from {f.domain[0]:g} to {f.domain[1]:g} A, {kind} the cutoff {f.cutoff.radius:g} A, "
                 f"KAN {list(f.network.width)} of {f.feature}, grid {f.network[0].n_cells}, k = {f.network[0].k}"
             )
+            if f.gaps:
+                lines.append(f"gaps, with hardly any pairs in the data: {named_gaps(name, f.gaps)}")
             lines += [
                 f"{name}, {where} the data: {'the bare KAN' if part is None else part.describe()}"
                 for where, part in (("below", f.core), ("beyond", f.tail))

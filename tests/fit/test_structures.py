@@ -115,7 +115,7 @@ def test_accumulated_rows_are_energy_forces_and_virial(truth):
     assert neighbors is not None
     accumulator.add(sample, neighbors)
     bare = {p: truth.function(p).bare(_tensor(mesh.points())).numpy() for p, mesh in meshes.items()}
-    z = np.concatenate([[-1.0, -2.5], *(mesh.interpolate(bare[p]) for p, mesh in meshes.items())])
+    z = np.concatenate([[-1.0, -2.5], *(mesh.interpolate(bare[p]) for p, mesh in meshes.items()), [0.0]])
     energy, forces, virial = brute_force(atoms, truth)
     # With data zero the mean square error is the mean square of the prediction.
     n = len(atoms)

@@ -99,12 +99,15 @@ class Kernel {
     }
 
     void add_table(double cutoff, double low, double high, double start, double slope, std::vector<double> at,
-                   std::vector<double> change, Rows rows) {
+                   std::vector<double> change, Rows rows, std::vector<double> gaps) {
         const double numbers[] = {cutoff, low, high, start, slope};
-        require(all_finite(numbers, 5) && all_finite(at.data(), at.size()) && all_finite(rows.data(), rows.size()),
+        require(all_finite(numbers, 5) && all_finite(at.data(), at.size()) && all_finite(rows.data(), rows.size()) &&
+                    all_finite(gaps.data(), gaps.size()),
                 "a table must be of finite numbers");
         require(cutoff > 0 && cutoff <= cutoff_, "the cutoff of a table must be positive and not beyond the kernel's");
         require(at.size() == change.size(), "a table needs as many changes as places where they are");
+        require(gaps.size() % 2 == 0, "a gap has two ends");
+        for (double& end : gaps) end *= end;
         require(rows.shape(0) >= 1 && rows.shape(0) <= MOST_ROWS, "a table needs 1 to 1e8 rows");
         // u(x) is piecewise linear: it is an integer's size everywhere if it is at the ends and the breaks.
         std::vector<double> places{0.0, cutoff * cutoff};
@@ -116,11 +119,11 @@ class Kernel {
         }
         kan::System& s = sums_.system;
         s.tables.reserve(s.tables.size() + 1);  // nothing throws between the two
-        s.table_memory.push_back({std::move(at), std::move(change), {rows.data(), rows.data() + rows.size()}});
+        s.table_memory.push_back({std::move(at), std::move(change), std::move(gaps), {rows.data(), rows.data() + rows.size()}});
         const kan::TableMemory& memory = s.table_memory.back();
         s.tables.push_back({cutoff * cutoff, low * low, high * high, start, slope, memory.at.data(),
                             memory.change.data(), memory.at.size(), memory.rows.data(),
-                            static_cast<int>(rows.shape(0))});
+                            static_cast<int>(rows.shape(0)), memory.gaps.data(), memory.gaps.size() / 2});
     }
 
     // Which of positions, numbers, cell and pbc differ from those of the last calculation: bits 0 to 3.
@@ -167,7 +170,7 @@ class Kernel {
         sums_.forget();
     }
 
-    // (energy, forces, virial, below, above, shortest distance, inner, energies, virials).
+    // (energy, forces, virial, below, above, in gaps, shortest distance, inner, energies, virials).
     nb::tuple compute(Vectors positions, bool per_atom) {
         const std::size_t n = positions.shape(0);
         require(known_ && n == numbers_.size(), "positions are not those of the structure that was set");
@@ -190,7 +193,7 @@ class Kernel {
             forget();  // lists may be half made
             throw;
         }
-        return nb::make_tuple(total.energy, forces_out, virial_out, total.below, total.above,
+        return nb::make_tuple(total.energy, forces_out, virial_out, total.below, total.above, total.inside,
                               std::sqrt(total.shortest2), total.inner, energies_out, virials_out);
     }
 
@@ -246,7 +249,7 @@ NB_MODULE(_kernel, m) {
         .def(nb::init<int, std::vector<int>, double, double, const std::string&>(), "n_elements"_a, "table_of"_a,
              "cutoff"_a, "skin"_a, "instructions"_a = "best")
         .def("add_table", &Kernel::add_table, "cutoff"_a, "low"_a, "high"_a, "start"_a, "slope"_a, "at"_a, "change"_a,
-             "rows"_a)
+             "rows"_a, "gaps"_a = std::vector<double>())
         .def("changes", &Kernel::changes, nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(),
              nb::arg().noconvert())
         .def("set_structure", &Kernel::set_structure)

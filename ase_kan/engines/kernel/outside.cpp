@@ -20,7 +20,10 @@ Outside find_outside(const System& s) {
                     const double x = s.x[a] + shift[0] - s.x[b], y = s.y[a] + shift[1] - s.y[b];
                     const double z = s.z[a] + shift[2] - s.z[b], r2 = x * x + y * y + z * z;
                     const Table& table = s.tables[s.table_of[s.element[a] * s.n_elements + s.element[b]]];
-                    if (r2 < table.cutoff2 && (r2 < table.low2 || r2 > table.high2)) {
+                    bool outside = r2 < table.low2 || r2 > table.high2;
+                    for (std::size_t g = 0; g < table.n_gaps; ++g)
+                        outside |= r2 >= table.gaps[2 * g] && r2 < table.gaps[2 * g + 1];
+                    if (r2 < table.cutoff2 && outside) {
                         found.i.push_back(s.atom[a]), found.j.push_back(s.atom[b]);
                         found.distance.push_back(std::sqrt(r2));
                     }

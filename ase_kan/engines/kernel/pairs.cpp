@@ -22,7 +22,7 @@ void evaluate(const Table& table, double* packed, double* e, std::size_t n, Sums
     for (std::size_t k = n; k % LANES; ++k) packed[k] = packed[0];  // fill up with something harmless
     const Vec zero = all(0.0), last = all(table.n_rows - 1.0);
     Vec energy = zero, shortest = all(packed[0]);
-    const std::size_t breaks = table.breaks;
+    const std::size_t breaks = table.breaks, gaps = table.n_gaps;
     for (std::size_t k = 0; k < n; k += LANES) {
         const Vec x = load(packed + k);
         shortest = smaller(shortest, x);
@@ -31,6 +31,8 @@ void evaluate(const Table& table, double* packed, double* e, std::size_t n, Sums
         for (std::size_t b = 0; b < breaks; ++b) u += table.change[b] * larger(x - table.at[b], zero);
         const Vec row = larger(smaller(truncated(u), last), zero);
         const Vec t = u - row;
+        unsigned inside = 0;
+        for (std::size_t g = 0; g < gaps; ++g) inside |= less(x, all(table.gaps[2 * g + 1])) & ~less(x, all(table.gaps[2 * g]));
         Vec c[7];
         load_rows(table.rows, row, c);
         Vec p = c[5] * t + c[4], d = c[5];
@@ -42,11 +44,12 @@ void evaluate(const Table& table, double* packed, double* e, std::size_t n, Sums
         if (e) store(e + k, p);
         if (n - k < LANES) {
             const unsigned valid = (1u << (n - k)) - 1;
-            below &= valid, above &= valid;
+            below &= valid, above &= valid, inside &= valid;
             p = where(valid, p);
         }
         energy += p;
         sums.below += count(below), sums.above += count(above);
+        if (inside) sums.inside += count(inside);
     }
     sums.energy += sum(energy);
     const Lanes least_of(shortest);

@@ -27,6 +27,8 @@ struct Table {
     std::size_t breaks;
     const double* rows;
     int n_rows;
+    const double* gaps;             // squares of the ends of each gap in the data
+    std::size_t n_gaps;
 };
 
 // Clusters j that half cluster i meets when i is moved by a lattice translation.
@@ -58,7 +60,7 @@ struct Sums {
     double *energies, *virials;   // per lane, one and six; on request
     double* shift_force;          // three per translation
     double energy, shortest2;
-    std::int64_t below, above;
+    std::int64_t below, above, inside;
     bool inner;                   // some pair is closer than its table goes
 };
 

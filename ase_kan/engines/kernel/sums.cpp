@@ -84,6 +84,7 @@ Total Summation::run(const double* positions, bool per_atom, const Results& to, 
     Total total;
     for (const Workspace& work : work_) {
         total.energy += work.sums.energy, total.below += work.sums.below, total.above += work.sums.above;
+        total.inside += work.sums.inside;
         total.inner |= work.sums.inner, total.shortest2 = std::min(total.shortest2, work.sums.shortest2);
     }
     // sum over pairs of F (x) d = sum over atoms of F (x) x + sum over translations of F (x) S
@@ -152,7 +153,7 @@ Scratch Summation::prepare(Workspace& work, std::size_t lanes, bool per_atom) co
     work.energies.assign(per_atom ? lanes : 0, 0.0), work.virials.assign(per_atom ? 6 * lanes : 0, 0.0);
     work.shift_force.assign(system.shifts.size(), 0.0);
     work.sums = {work.fx.data(), work.fy.data(), work.fz.data(), work.energies.data(), work.virials.data(),
-                 work.shift_force.data(), 0.0, std::numeric_limits<double>::infinity(), 0, 0, false};
+                 work.shift_force.data(), 0.0, std::numeric_limits<double>::infinity(), 0, 0, 0, false};
     work.packed.resize(tables * CAPACITY), work.packed_energies.resize(tables * CAPACITY);
     work.filled.resize(tables), work.masks.resize(CHUNK * HALF * system.n_elements);
     return {work.packed.data(), work.packed_energies.data(), work.filled.data(), work.masks.data()};

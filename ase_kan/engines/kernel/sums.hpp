@@ -15,7 +15,7 @@ struct Results {
 
 struct Total {
     double energy = 0.0, shortest2 = std::numeric_limits<double>::infinity();
-    std::int64_t below = 0, above = 0;
+    std::int64_t below = 0, above = 0, inside = 0;
     bool inner = false;
 };
 

@@ -31,7 +31,7 @@ template <class T> using Array = std::vector<T, Aligned<T>>;
 
 // The numbers of a table.
 struct TableMemory {
-    std::vector<double> at, change;
+    std::vector<double> at, change, gaps;
     Array<double> rows;
 };
 
