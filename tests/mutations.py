@@ -53,6 +53,16 @@ MUTATIONS = (
     ("exports/lammps.py", "\"real\": mol / kcal", "\"real\": kcal / mol", "tests/exports"),
     ("exports/openmm.py", "energy / KJ_PER_MOL", "energy * KJ_PER_MOL", "tests/exports"),
     ("kan/householder.py", "reflector[0] += np.copysign(length, reflector[0])", "reflector[0] += length", "tests/fit/test_trainers.py"),
+    ("fit/evidence.py", "+ joined.log_determinant() - prior +", "- prior +", "tests/fit/test_evidence.py"),
+    ("fit/evidence.py", "row[:k] = row[1 : k + 1]", "row[:k] = row[:k]", "tests/fit/test_evidence.py"),
+    ("fit/evidence.py", "left[c + 1 : c + k + 1] -= self.rows[c, 1 : k + 1] * left[c]", "pass", "tests/fit/test_evidence.py"),
+    ("fit/curve_model.py", "- cross * residual[n:]) / rest", "+ cross * residual[n:]) / rest", "tests/fit/test_evidence.py"),
+    ("fit/curve_model.py", "np.sqrt(np.maximum(1.0, size / HUBER))", "np.ones(len(size))", "tests/fit/test_evidence.py"),
+    ("fit/curve.py", "if law is not None and law.exact", "if False", "tests/fit/test_end_laws.py"),
+    ("potentials/end_laws.py", "(b * t) ** 2 * exponential", "b * t * exponential", "tests/fit/test_end_laws.py"),
+    ("potentials/end_laws.py", "NOTHING_MARGIN = 6.0", "NOTHING_MARGIN = 600.0", "tests/fit/test_end_laws.py"),
+    ("potentials/joints.py", "blended = replace(wall, charges=charges, blend=(low, high))", "blended = wall", "tests/fit/test_end_laws.py"),
+    ("potentials/pair.py", "return float(2 * np.pi * LIQUID", "return float(4 * np.pi * LIQUID", "tests/fit/test_end_laws.py"),
 )  # fmt: skip
 #: Tests run in a process that looks for the package in the copy, not where the editable installation points.
 RUN = """import sys

@@ -31,6 +31,7 @@ from ase_kan.types import Array, Index
 
 #: Values that differ by less than this part of the largest are equal: rounding, which must not be taken for noise.
 ROUNDING = 1e-13
+TINY = 1e-100
 #: Candidates: log10 of lambda, then finer steps about the best one; exponents of the local amplitude.
 COARSE = np.arange(-24.0, 12.5, 1.0)
 FINE = np.arange(-4, 5) / 4
@@ -250,7 +251,8 @@ def choose_smoothness(
         raise ValueError(f"{values} training values cannot tell the noise from the smoothness: {order + 1} are needed")
     difference = np.diff(np.eye(order + 1), order, axis=0)[0]
     triangles = [Triangle.of(rows, n) for rows, _ in noises]
-    floor = [values * (ROUNDING * float(np.abs(rows.target).max())) ** 2 for rows, _ in noises]
+    # Data that are zero have no scale: any tiny noise is right.
+    floor = [values * (ROUNDING * float(np.abs(rows.target).max()) + TINY) ** 2 for rows, _ in noises]
 
     def scores(noise: int, logs: Array, powers: Array) -> tuple[Array, Array]:
         free = amplitude[:, None] * lever[:, None] ** powers

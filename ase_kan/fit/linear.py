@@ -1,4 +1,4 @@
-"""A KAN [1, 1] is linear in its spline coefficients: one least-squares solve gives the global optimum.
+"""The teacher of deeper KANs: a KAN [1, 1] on a coarse grid, linear in its coefficients, by least squares.
 
 In reduced units u of the feature and y of the energy (`Reduction`), with splines B_c on the grid,
 
@@ -30,11 +30,6 @@ from ase_kan.types import Array, Index
 FORCE_WEIGHT = 0.1
 PENALTIES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 RIDGE = 1e-20
-#: Intervals by which a grid that is chosen here reaches beyond the data. Right at the end of its grid a KAN goes over
-#: to its base functions; two more intervals continue the last polynomial over the short gaps to the ends of a range,
-#: where the error falls from 9e-6 to 3e-9 (median of Lennard-Jones, 200 random points), and cost nothing inside.
-BEYOND = 2
-GRID_PARTS = (1.0, 0.8, 0.7, 0.6, 0.5)
 FOLDS = 5
 
 
@@ -87,16 +82,6 @@ def default_grid(curve: PairCurve, k: int) -> int:
     """Grid intervals for the number of energies and forces: 11 for 50, 23 for 200, 32 for 400, at most 40."""
     values = count_values(curve)
     return int(np.clip(round(1.6 * np.sqrt(values)), 1, max(1, min(40, values - k))))
-
-
-def choose_grid(curve: PairCurve, reduction: Reduction, k: int) -> int:
-    """The grid, of the default one and coarser ones, with the smallest cross-validated error.
-
-    A coarser grid wins where a gap between the points is wider than the default cells.
-    """
-    finest = default_grid(curve, k)
-    grids = sorted({max(1, round(finest * part)) for part in GRID_PARTS}, reverse=True)
-    return min(grids, key=lambda grid: fit_linear(curve, reduction, grid, k)[2])
 
 
 def fit_linear(

@@ -254,7 +254,7 @@ def _judge(stretch: Stretch, joint: float, trial: _Trial) -> EndLaw:
     square = float((trial.residual**2).mean())
     energy = trial.residual[:size] * stretch.noise
     # Their changes are what a law explains: total energies are none of it.
-    spread = float(np.std(stretch.energy)) or 1.0
+    spread = float(np.std(stretch.energy)) + 1e-300
     errors, vague = np.zeros(3), 0.0
     if len(coef):
         covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True) * square
