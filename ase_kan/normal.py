@@ -62,9 +62,10 @@ class RadialMesh:
         return columns, value * s[:, None], slope * (-s / r**2)[:, None] + value * ds[:, None]
 
     def switching(self, r: Array) -> tuple[Array, Array]:
-        """S and dS/dr."""
+        """S and dS/dr; 1 where the energy at the cutoff is subtracted instead."""
         onset, radius = self.cutoff.onset, self.cutoff.radius
-        assert onset is not None
+        if onset is None:
+            return np.ones_like(r), np.zeros_like(r)
         return value_and_slope(lambda x: switch(x, onset, radius), r)
 
     def ends(self) -> Array:
@@ -80,12 +81,21 @@ class RadialMesh:
         matrix = basis(self.knots, DEGREE, np.reciprocal(self.points()), derivatives=0)[0]
         return np.asarray(np.linalg.lstsq(matrix, values, rcond=None)[0], dtype=np.float64)
 
+    def solution(self, function: PairFunction) -> Array:
+        """Mesh coefficients of a pair function, from its KAN."""
+        return self.interpolate(self._uncut(function, self.points()))
+
+    def _uncut(self, function: PairFunction, r: Array) -> Array:
+        """What S multiplies."""
+        end = [] if self.cutoff.onset is not None else [self.cutoff.radius]
+        values = value_and_slope(function.bare, np.append(r, end))[0]
+        return values if not end else values[:-1] - values[-1]
+
     def interpolation_error(self, function: PairFunction) -> float:
         """Largest |phi - mesh phi| between mesh points, relative to the largest |phi|, for a bare pair function."""
-        values = value_and_slope(function.bare, self.points())[0]
         middle = np.sqrt(self.points()[1:] * self.points()[:-1])
-        mesh = basis(self.knots, DEGREE, 1 / middle, derivatives=0)[0] @ self.interpolate(values)
-        exact = value_and_slope(function.bare, middle)[0]
+        mesh = basis(self.knots, DEGREE, 1 / middle, derivatives=0)[0] @ self.solution(function)
+        exact = self._uncut(function, middle)
         s = self.switching(middle)[0]
         return float(np.abs(s * (mesh - exact)).max() / np.abs(s * exact).max())
 
