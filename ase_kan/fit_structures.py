@@ -24,6 +24,7 @@ from ase_kan.coverage import named_gaps
 from ase_kan.cutoff import Cutoff
 from ase_kan.deepen import deepen
 from ase_kan.features import get_feature, value_and_slope
+from ase_kan.groups import group_errors, group_lines
 from ase_kan.least_squares import LeastSquares
 from ase_kan.levenberg import EVALUATIONS
 from ase_kan.network import check_architecture
@@ -185,6 +186,11 @@ def fit_structures(
         for pair, f in functions.items()
     }
     result = _result(problem, functions, energies, strength, counts, notes, interrupted)
+    if structures.group_key is not None:
+        whole = islice(structures, state.done)
+        by_group = group_errors(whole, result.potential, lambda s: s.weight > 0 and train.find(s) is not None)
+        result.potential.info["groups"] = by_group
+        result = replace(result, report="\n".join([result.report, *group_lines(by_group)]))
     for name, errors in result.potential.info["errors"].items():
         share = errors["explained"]
         if problem.weights[name] and share is not None and share < 0:

@@ -115,13 +115,19 @@ class Equations:
     def empty(cls, size: int) -> Equations:
         return cls(np.zeros((size, size)), np.zeros(size))
 
-    def add(self, rows: Array, data: Array, weight: float) -> None:
-        """Add rows with a common weight (of the squared error)."""
+    def add(self, rows: Array, data: Array, weight: float, weights: Array | None = None) -> None:
+        """Add rows with a common weight (of the squared error), times those of each row if given."""
+        if weights is not None:
+            # Weights of squares: their roots make the rest as without them.
+            total, root = float(weights @ data), np.sqrt(weights)
+            rows, data, number = rows * root[:, None], data * root, float(weights.sum())
+        else:
+            total, number = float(data.sum()), len(data)
         self.matrix += weight * (rows.T @ rows)
         self.vector += weight * (data @ rows)
         self.squares += weight * float(data @ data)
-        self.total += weight * float(data.sum())
-        self.weight += weight * len(data)
+        self.total += weight * total
+        self.weight += weight * number
         self.count += len(data)
 
     def mean_square(self, solution: Array) -> float:
@@ -365,14 +371,15 @@ class _Rows:
         """Per atom for energy and virial; a structure counts once, whatever its size."""
         sample, n = self.sample, self.n
         if energy is not None:
-            equations["energy"].add(self.energy[None] / n, np.array([energy / n]), sample.weight)
+            equations["energy"].add(self.energy[None] / n, np.array([energy / n]), sample.weight_of("energy"))
         if sample.forces is not None and self.forces is not None:
             rows, known = self.forces.reshape(self.n, 3, self.size), sample.labeled
             if not known.all():
                 rows = rows[known]
             data = sample.forces[known].ravel()
-            equations["forces"].add(rows.reshape(-1, self.size), data, sample.weight / len(data))
+            of_rows = None if sample.atom_weights is None else np.repeat(sample.atom_weights[known], 3)
+            equations["forces"].add(rows.reshape(-1, self.size), data, sample.weight_of("forces") / len(data), of_rows)
         if sample.virial is not None and self.virial is not None:
             # The rows are derivatives by strain, minus the virial.
             data = -np.array([sample.virial[x, y] for x, y in self.VOIGT]) / n
-            equations["virial"].add(self.virial / n, data, sample.weight / 6)
+            equations["virial"].add(self.virial / n, data, sample.weight_of("virial") / 6)
