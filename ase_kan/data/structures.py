@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from ase_kan.data.labels import checked, checked_forces, first_line, listed, look_alikes, results_of, symmetric
 from ase_kan.types import Array
+
+#: What may have weights of its own.
+WEIGHTED = ("energy", "forces", "virial")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Sample:
         File and index, for messages.
     notes : tuple of str
         What a report should count.
+    group : str or None
+        Its kind, for the report.
+    property_weights : mapping of str to float
+        Of its energy, forces and virial beside `weight`; 1 where left out.
+    atom_weights : ndarray of shape (n,) or None
+        Of the forces of its atoms beside that.
     """
 
     atoms: Atoms
@@ -43,6 +52,13 @@ class Sample:
     weight: float
     origin: str
     notes: tuple[str, ...] = ()
+    group: str | None = None
+    property_weights: Mapping[str, float] = field(default_factory=dict)
+    atom_weights: Array | None = None
+
+    def weight_of(self, name: str) -> float:
+        """Of a property of this structure."""
+        return self.weight * self.property_weights.get(name, 1.0)
 
     @property
     def labeled(self) -> NDArray[np.bool_]:
@@ -72,6 +88,11 @@ class Structures:
         an atom without a label.
     weight_key : str
         Key in ``atoms.info`` of a structure's weight (default 1); structures of weight 0 are left out.
+    property_weight_keys : mapping of str to str, optional
+        Names of further weights of ``"energy"``, ``"forces"`` and ``"virial"`` in ``atoms.info``; that of forces may
+        be in ``atoms.arrays`` instead, a number for each atom. 1 where a structure has none, 0 leaves the label out.
+    group_key : str, optional
+        Key in ``atoms.info`` of what kind of structure it is: the report has the errors of each.
     energies : sequence of float, optional
         Energies in the order of the structures, for files that hold none (a LAMMPS dump, say).
 
@@ -92,6 +113,8 @@ class Structures:
         stress_key: str | None = None,
         virial_key: str | None = None,
         weight_key: str = "weight",
+        property_weight_keys: Mapping[str, str] | None = None,
+        group_key: str | None = None,
         energies: Sequence[float] | None = None,
     ) -> None:
         if isinstance(images, Atoms):
@@ -107,6 +130,10 @@ class Structures:
         self._energies = energies
         self.keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key, "virial": virial_key}
         self._weight_key = weight_key
+        if unknown := set(property_weight_keys or {}) - set(WEIGHTED):
+            raise ValueError(f"property_weight_keys are for {', '.join(WEIGHTED)}, got {', '.join(sorted(unknown))}")
+        self._property_weight_keys = dict(property_weight_keys or {})
+        self.group_key = group_key
 
     def __repr__(self) -> str:
         where = f"{len(self._images)} in memory" if self._images is not None else f"{self._path}, index {self._index!r}"
@@ -155,11 +182,21 @@ class Structures:
 
     def __iter__(self) -> Iterator[Sample]:
         number = -1
+        self._met: set[str] = set()
         for number, atoms in enumerate(self._atoms()):
+            self._met |= {key for key in self._asked().values() if key in atoms.info or key in atoms.arrays}
             place = f"structure {number}" if self._path is None else f"{self._path}, structure {number}"
             yield self._sample(number, atoms, place)
+        for what, key in self._asked().items():
+            if number >= 0 and key not in self._met:
+                raise ValueError(f"no structure has the {what} named {key!r}")
         if self._energies is not None and len(self._energies) > number + 1:
             raise ValueError(f"{len(self._energies)} energies were given for {number + 1} structures")
+
+    def _asked(self) -> dict[str, str]:
+        """What at least one structure must have, and its key."""
+        weights = {f"weight of {name}": key for name, key in self._property_weight_keys.items()}
+        return weights | ({} if self.group_key is None else {"group": self.group_key})
 
     def unread(self, samples: Sequence[Sample], known: Collection[str]) -> list[tuple[str, str | None, str]]:
         """What should have been read and is not among the `known` of "energy", "forces" and "virial".
@@ -224,7 +261,36 @@ class Structures:
         weight = float(checked(atoms.info.get(self._weight_key, 1.0), (), "weight", origin))
         if weight < 0:
             raise ValueError(f"{origin} has the negative weight {weight:g}")
-        return Sample(atoms, energy, forces, virial, weight, origin, tuple(notes))
+        weights, of_atoms = self._property_weights(atoms, origin)
+        if forces is not None and of_atoms is not None:
+            forces[of_atoms == 0] = np.nan
+        if weights.get("forces") == 0 or not np.isfinite(forces if forces is not None else np.nan).any():
+            forces = None
+        return Sample(
+            atoms,
+            energy if weights.get("energy") != 0 else None,
+            forces,
+            virial if weights.get("virial") != 0 else None,
+            weight,
+            origin,
+            tuple(notes),
+            None if self.group_key is None else str(atoms.info.get(self.group_key, "no group")),
+            weights,
+            None if forces is None else of_atoms,
+        )
+
+    def _property_weights(self, atoms: Atoms, origin: str) -> tuple[dict[str, float], Array | None]:
+        """Of the properties, and of the forces of the atoms."""
+        weights: dict[str, float] = {}
+        of_atoms = None
+        for name, key in self._property_weight_keys.items():
+            if name == "forces" and key in atoms.arrays:
+                of_atoms = checked(atoms.arrays[key], (len(atoms),), f"the weight {key!r}", origin)
+            else:
+                weights[name] = float(checked(atoms.info.get(key, 1.0), (), f"the weight {key!r}", origin))
+        if min([0.0, *weights.values(), *([] if of_atoms is None else of_atoms)]) < 0:
+            raise ValueError(f"{origin} has a negative weight of {', '.join(self._property_weight_keys)}")
+        return weights, of_atoms
 
     def _labels(self, number: int, atoms: Atoms, origin: str) -> tuple[dict[str, Any], list[str]]:
         """Labels as they were given, None where unknown, and what to count of them."""

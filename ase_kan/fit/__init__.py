@@ -19,6 +19,7 @@ from ase_kan.types import Pair
 
 class _Common(TypedDict, total=False):
     onset: float | None
+    smooth: bool
     core: str | None
     seed: int
     progress: bool
@@ -34,7 +35,6 @@ class CurveKeywords(_Common, total=False):
     optimizer: str
     steps: int | None
     cutoff: float | None
-    smooth: bool
     tail: str | None
     loss: str
 
@@ -49,7 +49,7 @@ class StructureKeywords(_Common, total=False):
     feature: str
     steps: int
     validation: float
-    weights: tuple[float, float, float]
+    weights: Sequence[float] | Mapping[str, float] | None
     reference_energies: Mapping[str, float] | None
     elements: Sequence[str] | None
     start: float | None

@@ -92,7 +92,7 @@ class Checkpoint:
         if key in self._hashes:
             self.counts["duplicates left out"] += 1
             return
-        if sample.weight == 0:
+        if sample.weight == 0 or (sample.energy is None and sample.forces is None and sample.virial is None):
             self.counts["of weight 0 left out"] += 1
             return
         neighbors = self.train.find(sample)

@@ -31,7 +31,7 @@ from ase_kan.kan.bsplines import basis, interval_polynomials, local_basis, unifo
 from ase_kan.potentials.cutoff import Cutoff, switch
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.potentials.pair import PairFunction
-from ase_kan.types import Array, Index, Pair
+from ase_kan.types import VOIGT, Array, Index, Pair
 
 DEGREE = 5
 #: Mesh intervals per pair; `RadialMesh.interpolation_error` tells what they give.
@@ -61,9 +61,10 @@ class RadialMesh:
         return columns, value * s[:, None], slope * (-s / r**2)[:, None] + value * ds[:, None]
 
     def switching(self, r: Array) -> tuple[Array, Array]:
-        """S and dS/dr."""
+        """S and dS/dr; 1 where the energy at the cutoff is subtracted instead."""
         onset, radius = self.cutoff.onset, self.cutoff.radius
-        assert onset is not None
+        if onset is None:
+            return np.ones_like(r), np.zeros_like(r)
         return value_and_slope(lambda x: switch(x, onset, radius), r)
 
     def ends(self) -> Array:
@@ -79,12 +80,21 @@ class RadialMesh:
         matrix = basis(self.knots, DEGREE, np.reciprocal(self.points()), derivatives=0)[0]
         return np.asarray(np.linalg.lstsq(matrix, values, rcond=None)[0], dtype=np.float64)
 
+    def solution(self, function: PairFunction) -> Array:
+        """Mesh coefficients of a pair function, from its KAN."""
+        return self.interpolate(self._uncut(function, self.points()))
+
+    def _uncut(self, function: PairFunction, r: Array) -> Array:
+        """What S multiplies."""
+        end = [] if self.cutoff.onset is not None else [self.cutoff.radius]
+        values = value_and_slope(function.bare, np.append(r, end))[0]
+        return values if not end else values[:-1] - values[-1]
+
     def interpolation_error(self, function: PairFunction) -> float:
         """Largest |phi - mesh phi| between mesh points, relative to the largest |phi|, for a bare pair function."""
-        values = value_and_slope(function.bare, self.points())[0]
         middle = np.sqrt(self.points()[1:] * self.points()[:-1])
-        mesh = basis(self.knots, DEGREE, 1 / middle, derivatives=0)[0] @ self.interpolate(values)
-        exact = value_and_slope(function.bare, middle)[0]
+        mesh = basis(self.knots, DEGREE, 1 / middle, derivatives=0)[0] @ self.solution(function)
+        exact = self._uncut(function, middle)
         s = self.switching(middle)[0]
         return float(np.abs(s * (mesh - exact)).max() / np.abs(s * exact).max())
 
@@ -104,13 +114,19 @@ class Equations:
     def empty(cls, size: int) -> Equations:
         return cls(np.zeros((size, size)), np.zeros(size))
 
-    def add(self, rows: Array, data: Array, weight: float) -> None:
-        """Add rows with a common weight (of the squared error)."""
+    def add(self, rows: Array, data: Array, weight: float, weights: Array | None = None) -> None:
+        """Add rows with a common weight (of the squared error), times those of each row if given."""
+        if weights is not None:
+            # Weights of squares: their roots make the rest as without them.
+            total, root = float(weights @ data), np.sqrt(weights)
+            rows, data, number = rows * root[:, None], data * root, float(weights.sum())
+        else:
+            total, number = float(data.sum()), len(data)
         self.matrix += weight * (rows.T @ rows)
         self.vector += weight * (data @ rows)
         self.squares += weight * float(data @ data)
-        self.total += weight * float(data.sum())
-        self.weight += weight * len(data)
+        self.total += weight * total
+        self.weight += weight * number
         self.count += len(data)
 
     def mean_square(self, solution: Array) -> float:
@@ -315,8 +331,6 @@ class Accumulator:
 class _Rows:
     """The rows of one structure: energy (size,), forces (3n, size), virial (6, size)."""
 
-    VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-
     def __init__(self, size: int, sample: Sample) -> None:
         self.n, self.size, self.sample = len(sample.atoms), size, sample
         # The forces, and one array of that size while they are added up.
@@ -346,7 +360,7 @@ class _Rows:
                     where = ((3 * atom + x) * self.size)[:, None] + columns
                     self.forces += np.bincount(where.ravel(), sign * pull, len(self.forces))
         if self.virial is not None:
-            for row, (x, y) in enumerate(self.VOIGT):
+            for row, (x, y) in enumerate(zip(*VOIGT, strict=True)):
                 weights = slope * (unit[:, x] * unit[:, y] * distance)[:, None]
                 self.virial[row] += np.bincount(flat, weights.ravel(), self.size)
 
@@ -354,14 +368,15 @@ class _Rows:
         """Per atom for energy and virial; a structure counts once, whatever its size."""
         sample, n = self.sample, self.n
         if energy is not None:
-            equations["energy"].add(self.energy[None] / n, np.array([energy / n]), sample.weight)
+            equations["energy"].add(self.energy[None] / n, np.array([energy / n]), sample.weight_of("energy"))
         if sample.forces is not None and self.forces is not None:
             rows, known = self.forces.reshape(self.n, 3, self.size), sample.labeled
             if not known.all():
                 rows = rows[known]
             data = sample.forces[known].ravel()
-            equations["forces"].add(rows.reshape(-1, self.size), data, sample.weight / len(data))
+            of_rows = None if sample.atom_weights is None else np.repeat(sample.atom_weights[known], 3)
+            equations["forces"].add(rows.reshape(-1, self.size), data, sample.weight_of("forces") / len(data), of_rows)
         if sample.virial is not None and self.virial is not None:
             # The rows are derivatives by strain, minus the virial.
-            data = -np.array([sample.virial[x, y] for x, y in self.VOIGT]) / n
-            equations["virial"].add(self.virial / n, data, sample.weight / 6)
+            data = -sample.virial[VOIGT] / n
+            equations["virial"].add(self.virial / n, data, sample.weight_of("virial") / 6)

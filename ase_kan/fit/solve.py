@@ -119,7 +119,10 @@ class LeastSquares:
             u = (_feature(feature, mesh.points()) - x.shift) / x.scale
             u = np.where(np.abs(np.abs(u) - 1) < 1e-12, np.sign(u), u)
             at = len(free) + number * n_coef
-            columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(basis(knots, k, u, 0)[0])
+            splines = basis(knots, k, u, 0)[0]
+            if mesh.cutoff.onset is None:  # the first point is the cutoff
+                splines = splines - splines[0]
+            columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(splines)
             grids[pair] = (x, knots, at)
         blocks = [Block(at, _centres(knots, k, x, feature)) for x, knots, at in grids.values()]
         return Reduced(fixed, columns, grids, blocks, k)
@@ -176,7 +179,7 @@ class LeastSquares:
         z[: len(energies)] = [energies[s] - self.train.baseline.get(s, 0.0) for s in self.train.elements]
         for pair, function in functions.items():
             mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
-            z[offset : offset + mesh.size] = mesh.interpolate(value_and_slope(function.bare, mesh.points())[0])
+            z[offset : offset + mesh.size] = mesh.solution(function)
         return z
 
 

@@ -19,9 +19,10 @@ from ase.data import atomic_numbers
 
 from ase_kan.data.structures import Sample, Structures
 from ase_kan.fit.checkpoint import Checkpoint
-from ase_kan.fit.deep import EVALUATIONS, Targets, fit_deep
+from ase_kan.fit.deep import EVALUATIONS
+from ase_kan.fit.deepen import deepen
 from ase_kan.fit.equations import PROPERTIES, Accumulator, RadialMesh, energy_baseline, pairs_within
-from ase_kan.fit.linear import FORCE_WEIGHT
+from ase_kan.fit.groups import group_errors, group_lines
 from ase_kan.fit.noise import checked_weights
 from ase_kan.fit.result import FitResult, training_bar
 from ase_kan.fit.smoothness import POWERS, Strength
@@ -30,7 +31,7 @@ from ase_kan.kan.network import check_architecture
 from ase_kan.potentials.coverage import named_gaps
 from ase_kan.potentials.cutoff import Cutoff
 from ase_kan.potentials.features import get_feature, value_and_slope
-from ase_kan.potentials.pair import Affine, Ends, PairFunction
+from ase_kan.potentials.pair import Ends, PairFunction
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Pair, pair_name
 from ase_kan.version import __version__
@@ -57,6 +58,7 @@ def fit_structures(
     *,
     cutoff: float | Mapping[Pair, float],
     onset: float | None = None,
+    smooth: bool = True,
     core: str | None = "power",
     width: Sequence[int] = (1, 1),
     grid: int = 40,
@@ -82,6 +84,9 @@ def fit_structures(
         Angstrom; for all pairs, or per unordered pair.
     onset : float, optional
         Where switching to zero starts, as a part of each cutoff: default 0.97 (the data say how to go to zero).
+    smooth : bool
+        False for data that were plainly cut, as by ``LennardJones(rc=cutoff)``: energies are zero at the cutoff, and
+        forces end in a step there. There is no onset then.
     core : str or None
         What takes over below the shortest distance of each pair: ``"power"``, ``"zbl"`` or None, as for curves.
     width, grid, k, feature, seed, steps
@@ -146,7 +151,7 @@ def fit_structures(
             if key is not None:
                 message = f"none of the first {PEEK} structures has the {name} named {key!r}"
                 warn_user(f"{message}; they have {alike or 'nothing like it'}")
-    meshes = _meshes(first, cutoff, onset, elements, start)
+    meshes = _meshes(first, cutoff, onset, smooth, elements, start)
     symbols = sorted({s for pair in meshes for s in pair})
     baseline = energy_baseline(first, dict(reference_energies or {}))
     train, held = Accumulator(symbols, meshes, baseline), Accumulator(symbols, meshes, baseline)
@@ -176,12 +181,17 @@ def fit_structures(
     functions, energies, strength = problem.solve(grid, k, feature)
     notes = [note] if (note := problem.contradiction(grid, k, feature, strength)) else []
     if len(width) > 2:
-        functions = {pair: _deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
+        functions = {pair: deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
     functions = {
-        pair: replace(ends, cutoff=f.cutoff.radius, onset=f.cutoff.onset).attach(f, pair)
+        pair: replace(ends, cutoff=f.cutoff.radius, onset=f.cutoff.onset, smooth=smooth).attach(f, pair)
         for pair, f in functions.items()
     }
     result = _result(problem, functions, energies, strength, counts, notes, interrupted)
+    if structures.group_key is not None:
+        whole = islice(structures, state.done)
+        by_group = group_errors(whole, result.potential, lambda s: s.weight > 0 and train.find(s) is not None)
+        result.potential.info["groups"] = by_group
+        result = replace(result, report="\n".join([result.report, *group_lines(by_group)]))
     for name, errors in result.potential.info["errors"].items():
         share = errors["explained"]
         if problem.weights[name] and share is not None and share < 0:
@@ -196,6 +206,7 @@ def _meshes(
     first: list[Sample],
     cutoff: float | Mapping[Pair, float],
     onset: float | None,
+    smooth: bool,
     elements: Sequence[str] | None,
     start: float | None,
 ) -> dict[Pair, RadialMesh]:
@@ -214,6 +225,8 @@ def _meshes(
         radii = {pair: given[pair] for pair in pairs}
     else:
         radii = dict.fromkeys(pairs, float(cutoff))
+    if not smooth and onset is not None:
+        raise ValueError("smooth=False subtracts the energy at the cutoff and has no onset: drop one of the two")
     fraction = STRUCTURES_ONSET if onset is None else onset
     if not 0 < fraction < 1:
         raise ValueError(f"for structures, onset is a part of each cutoff between 0 and 1, got {onset}")
@@ -228,7 +241,7 @@ def _meshes(
         begin = START_FRACTION * near if start is None else start
         if not 0 < begin < radius:
             raise ValueError(f"the mesh must start between 0 and the cutoff {radius:g}, got start = {begin:g}")
-        meshes[pair] = RadialMesh(begin, Cutoff(radius, fraction * radius))
+        meshes[pair] = RadialMesh(begin, Cutoff(radius, fraction * radius if smooth else None))
     return meshes
 
 
@@ -297,26 +310,6 @@ def _accumulate(
 def _held_out(number: int, seed: int, validation: float) -> bool:
     """Whether a structure is held out: the same for a seed and a number, in whatever order and piece they come."""
     return bool(np.random.default_rng([seed, number]).random() < validation)
-
-
-def _deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, seed: int, steps: int) -> PairFunction:
-    """A deeper KAN taught by the single-edge one, evenly in r and in 1/r."""
-    low, high = function.domain
-    r = np.concatenate([np.linspace(low, high, 200), 1 / np.linspace(1 / low, 1 / high, 200)]).clip(low, high)
-    energy, slope = value_and_slope(function.bare, r)
-    x, dx = value_and_slope(get_feature(function.feature).of_r, r)
-    e = Affine(float(energy.mean()), float(energy.std()) or 1.0)
-    du = dx / function.x.scale
-    targets = Targets(
-        (x - function.x.shift) / function.x.scale,
-        (energy - e.shift) / e.scale,
-        slope / e.scale / du,
-        np.abs(du) * FORCE_WEIGHT * low,
-    )
-    network, _, _ = fit_deep(width, grid, k, targets, seed, steps)
-    return PairFunction(
-        network, function.domain, function.cutoff, function.feature, function.x, e, coverage=function.coverage
-    )
 
 
 def _result(
