@@ -80,9 +80,10 @@ class Problem:
         """Weights and smoothness. Weights that are chosen stay; `scales` are one over the variances of the data."""
         found = {**scales, **chosen}
         count = float(sum(part.count for part in self.parts.values()))
+        strength = None
         for _ in range(ROUNDS):
             evidence = self.evidence(found, count)
-            strength = evidence.choose()
+            strength = evidence.choose(strength)
             c = evidence.solve(strength)[0]
             count = self.effective_count(found, c)
             left, share = {}, {}
@@ -98,7 +99,7 @@ class Problem:
             logs = {name: -(m * share[name] + PRIOR * typical) / (m + PRIOR) for name, m in left.items()}
             most = min(logs.values()) + np.log(MOST)
             found |= {name: scales[name] * float(np.exp(min(log, most))) for name, log in logs.items()}
-        return found, self.evidence(found, count).choose()
+        return found, self.evidence(found, count).choose(strength)
 
 
 def checked_weights(

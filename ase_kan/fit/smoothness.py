@@ -149,8 +149,11 @@ class Evidence:
         scale = 1 / np.sqrt(np.maximum(np.diag(total), 1e-300))
         return scipy.linalg.cho_factor(total * scale[:, None] * scale + RIDGE * np.eye(len(total)), lower=True), scale
 
-    def choose(self) -> Strength:
-        """The smoothest place whose evidence is within one standard error of the largest."""
+    def choose(self, start: Strength | None = None) -> Strength:
+        """The smoothest place whose evidence is within one standard error of the largest.
+
+        The search is shorter from a `start` that is near it.
+        """
         seen: dict[Strength, float] = {}
 
         def look(place: Strength) -> float:
@@ -161,7 +164,7 @@ class Evidence:
                     seen[place] = -np.inf
             return seen[place]
 
-        best, step = START, LONGEST_STEP
+        best, step = (START, LONGEST_STEP) if start is None else (start, 1)
         look(best)
         while step:
             around = (Strength(best.low + step * i, best.high + step * j, best.power + m) for i, j, m in MOVES)

@@ -128,8 +128,8 @@ class LeastSquares:
         return Reduced(fixed, columns, grids, blocks, k)
 
     def _problem(self, system: Reduced, columns: Array) -> Problem:
-        """The mean squared errors in terms of some columns; those beyond the reduced ones come first."""
-        fixed, more, parts = system.fixed, columns.shape[1] - system.columns.shape[1], {}
+        """The mean squared errors in terms of some columns, of which the reduced ones come first."""
+        fixed, parts = system.fixed, {}
         for name, part in self.train.equations.items():
             if part.count:
                 vector = part.vector - part.matrix @ fixed
@@ -140,7 +140,7 @@ class LeastSquares:
                     constant / part.weight,
                     part.count,
                 )
-        return Problem(parts, [Block(block.at + more, block.r) for block in system.blocks], system.k)
+        return Problem(parts, system.blocks, system.k)
 
     def contradiction(self, grid: int, k: int, feature: str, strength: Strength) -> str | None:
         """What to tell if energies and forces alone predict virials that are far from those given.
