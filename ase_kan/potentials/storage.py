@@ -43,7 +43,7 @@ def write(
             check(json.loads(text), tensors)
         except ValueError as error:
             raise ValueError(f"cannot write {path}: {error}") from None
-    content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors)}
+    content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors, FORMAT_VERSION)}
     # One string only: safetensors writes several in random order, and the same content must give the same bytes.
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, {"ase_kan": json.dumps(content)}))
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
         raise ValueError(
             f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
         )
-    if version < 1 or digest != _digest(text, tensors):
+    if version < 1 or digest != _digest(text, tensors, version):
         raise damaged
     try:
         header = json.loads(text)
@@ -100,8 +100,9 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
     return header, tensors
 
 
-def _digest(text: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(text.encode())
+def _digest(text: str, tensors: dict[str, Tensor], version: int) -> str:
+    # Older formats did not have it: a 3 that became a 2 was none of them.
+    digest = hashlib.sha256((f"{version} " if version > 2 else "").encode() + text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())

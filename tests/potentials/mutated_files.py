@@ -112,7 +112,7 @@ class Mutator:
         if self.rng.random() < 0.05:
             content["version"] = self._pick([*JUNK, 1])
             done.append(f"version {str(content['version'])[:20]}")
-        content |= {"header": text, "sha256": storage._digest(text, tensors)}
+        content |= {"header": text, "sha256": storage._digest(text, tensors, storage.FORMAT_VERSION)}
         if self.rng.random() < 0.02:
             content[self._pick(["header", "sha256"])] = self._pick(JUNK)
             done.append("content")
