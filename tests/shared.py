@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 DATA = Path(__file__).parent / "files"
-#: A bare KAN as pykan trains it (the 2024 recipe, docs/extrapolation.md). Which network comes out depends on the processor: tests state what
-#: holds for any of them, or load one from `DATA`.
+#: A bare KAN as pykan trains it (the 2024 recipe, docs/extrapolation.md). Which network comes out depends on the
+#: processor: tests state what holds for any of them, or load one from `DATA`.
 SEED_CASE = {"width": (1, 2, 1), "grid": 3, "k": 3, "feature": "r", "optimizer": "pykan", "core": None, "tail": None}
 
 

@@ -1,5 +1,7 @@
 """The neighbor list where vesin alone would crash or where cells are odd."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from ase.neighborlist import primitive_neighbor_list
@@ -10,7 +12,12 @@ from ase_kan.engines.neighbors import half_list
 
 def sorted_distances(positions, cell, pbc, cutoff):
     i, j, shifts = half_list(positions, np.asarray(cell, float), np.asarray(pbc), cutoff)
-    assert (i <= j).all() or len(i)  # each pair once, any direction
+    seen = set()
+    for a, b, shift in zip(i.tolist(), j.tolist(), np.round(shifts, 6).tolist(), strict=True):
+        forth, back = (a, b, *shift), (b, a, *(-x for x in shift))
+        assert forth not in seen  # each pair once, in one direction
+        assert back not in seen
+        seen.add(tuple(x + 0.0 for x in forth))
     return np.sort(np.linalg.norm(positions[j] - positions[i] + shifts, axis=1))
 
 
@@ -49,9 +56,14 @@ def test_far_apart_in_a_thin_cell(pbc, spread):
     rng = np.random.default_rng(2)
     positions = rng.uniform(0, 1, (20, 3)) * [2, spread, spread]
     positions[1] = positions[0] + [0.7, 0.3, 0.2]
-    found = sorted_distances(positions, np.diag([2.0, spread, spread]), pbc, 2.5)
-    assert np.linalg.norm([0.7, 0.3, 0.2]) == pytest.approx(found[0], abs=1e-6) or pbc[0]
-    assert len(found) >= 1
+    cell = np.diag([2.0, spread, spread])
+    found = sorted_distances(positions, cell, pbc, 2.5)
+    # All pairs and images, each pair of opposite ones once.
+    expected = []
+    for shift in product(*(range(-2, 3) if periodic else [0] for periodic in pbc)):
+        distances = np.linalg.norm(positions[None] + np.array(shift) @ cell - positions[:, None], axis=2)
+        expected += distances[(distances < 2.5) & ((distances > 0) | (np.array(shift) != 0).any())].tolist()
+    np.testing.assert_allclose(found, np.sort(expected)[::2], atol=1e-6)
 
 
 def test_the_two_lists_agree(monkeypatch):

@@ -90,3 +90,11 @@ def test_the_last_digit_of_the_data_does_not_matter(keywords):
         r = np.linspace(0.95, 2.0, 300)
         np.testing.assert_allclose(one.energy(r), two.energy(r), rtol=0, atol=2.5e-10)
         np.testing.assert_allclose(one.force(r), two.force(r), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(("grid", "k"), [(1, 1), (7, 3), (20, 5)])
+def test_knots_are_evenly_spaced_and_the_ends_exact(grid, k):
+    knots = uniform_knots(-0.3, 1.1, grid, k)
+    np.testing.assert_allclose(np.diff(knots), 1.4 / grid, rtol=1e-12)
+    assert len(knots) == grid + 2 * k + 1
+    assert (knots[k], knots[-k - 1]) == (-0.3, 1.1)

@@ -182,7 +182,6 @@ void build_list(System& s, const double* positions, const std::uint8_t* element,
     poll();
 
     // 3. Clusters.
-    s.n_atoms = n;
     s.n_clusters = columns.first[n_columns];
     const std::size_t lanes = s.n_clusters * LANES;
     s.atom.assign(lanes, -1);

@@ -54,7 +54,7 @@ struct System {
     std::deque<TableMemory> table_memory;  // which stays where it is when more comes
     std::vector<int> table_of;        // n_elements^2, symmetric
 
-    std::size_t n_atoms = 0, n_clusters = 0;
+    std::size_t n_clusters = 0;
     std::vector<std::int32_t> atom;   // of each lane; -1 for none
     std::vector<std::uint8_t> element;
     std::vector<std::uint8_t> element_mask;
