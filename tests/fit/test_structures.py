@@ -211,7 +211,8 @@ def test_files_and_keys_give_the_same(images, result, tmp_path):
     path = tmp_path / "train.extxyz"
     write(path, images)
     from_file = fit(Structures.read(path), cutoff=CUTOFFS, seed=0)
-    assert from_file.force_rmse == pytest.approx(result.force_rmse, rel=0.05)
+    # The file has eight decimals.
+    assert from_file.force_rmse == pytest.approx(result.force_rmse, abs=3e-8)
     renamed = []
     for atoms in images:
         copy = atoms.copy()
