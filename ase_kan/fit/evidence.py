@@ -29,8 +29,10 @@ import numpy as np
 
 from ase_kan.types import Array, Index
 
-#: Values that differ by less than this part of the largest are equal: rounding, which must not be taken for noise.
-ROUNDING = 1e-13
+#: Values that differ by less than this part of the largest are equal. Exact data would have a prior as rough as the
+#: last digits that a fine grid can pass through, which is worse between them (10 times with 1e-13, Lennard-Jones on
+#: [0.8, 5]).
+ROUNDING = 1e-9
 TINY = 1e-100
 #: Candidates: log10 of lambda, then finer steps about the best one; exponents of the local amplitude.
 COARSE = np.arange(-24.0, 12.5, 1.0)

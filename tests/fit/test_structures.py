@@ -211,8 +211,8 @@ def test_files_and_keys_give_the_same(images, result, tmp_path):
     path = tmp_path / "train.extxyz"
     write(path, images)
     from_file = fit(Structures.read(path), cutoff=CUTOFFS, seed=0)
-    # The file holds forces with eight decimals.
-    assert from_file.force_rmse == pytest.approx(result.force_rmse, abs=1e-8)
+    # The file has eight decimals.
+    assert from_file.force_rmse == pytest.approx(result.force_rmse, abs=3e-8)
     renamed = []
     for atoms in images:
         copy = atoms.copy()
