@@ -76,8 +76,8 @@ def fit_curve(
         with pykan r; else 1/r.
     optimizer : str
         ``"least-squares"``: linear for (1, 1), Levenberg-Marquardt on energies and slopes for deeper networks
-        (modules `linear` and `levenberg`). ``"pykan"``: pykan's own LBFGS on the energies alone, unreduced: the
-        seed's recipe.
+        (modules `evidence` and `deep`). ``"pykan"``: pykan's own LBFGS on the energies alone, as they
+        are (the 2024 recipe of docs/extrapolation.md).
     seed : int
         Seed of the starts and of the hold-out points; the result is deterministic for a seed.
     steps : int, optional

@@ -5,9 +5,10 @@ In reduced units u of the feature and y of the energy (`Reduction`), with spline
     minimise  sum_i (sum_c coef_c B_c(u_i) - y_i)^2 + w^2 sum_i (sum_c coef_c B_c'(u_i) du/dr - y'_i)^2
               + n lambda sum (k-th differences of coef)^2 + ridge
 
-The k-th differences are the jumps' worth of the k-th derivative; their penalty settles cells that see few data,
-and lambda is chosen by five-fold cross-validation. (For k = 5, fifth differences bridge gaps between points and
-smooth noise better than third ones: largest force error with 50 points and noise 1e-3, 0.07 instead of 0.12.)
+On a uniform grid of spacing h, the k-th differences of the coefficients are h^k times the k-th derivative in each cell.
+Their penalty decides cells with few data, and lambda is chosen by five-fold cross-validation. (For k = 5, fifth
+differences bridge gaps between points and smooth noise better than third ones: largest force error with 50 points and
+noise 1e-3, 0.07 instead of 0.12.)
 (P-splines: P. H. C. Eilers, B. D. Marx, Statist. Sci. 11, 89, 1996.)
 """
 

@@ -1,6 +1,6 @@
 """Fit one KAN per pair of elements to energies, forces and stresses of structures.
 
-One pass over the structures adds up normal equations on a radial mesh (module `normal`); the KANs are fitted to
+One pass over the structures adds up normal equations on a radial mesh (module `equations`); the KANs are fitted to
 those. For single edges the least-squares solution is exact; deeper networks are then taught by it.
 The loss is a weighted sum of the mean squared errors of energy per atom, force components and virial per atom.
 """

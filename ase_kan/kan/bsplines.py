@@ -23,7 +23,7 @@ def uniform_knots(low: float, high: float, grid: int, k: int) -> Array:
 def local_basis(
     knots: Array, k: int, x: Array, derivatives: int = 1, table: Array | None = None
 ) -> tuple[Index, list[Array]]:
-    """The k + 1 splines that live where each x is.
+    """Values at each x of the k + 1 B-splines that are not zero there.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def basis(knots: Array, k: int, x: Array, derivatives: int = 1) -> list[Array]:
 
 
 def interval_polynomials(knots: Array, k: int) -> Array:
-    """Polynomials of the k+1 B-splines that live on each knot interval.
+    """The polynomials of the k + 1 B-splines that are not zero on each interval between knots.
 
     Returns shape (intervals, k + 1 powers, k + 1 splines): spline c on interval m is number m - k + c, and
     the powers are of u = (x - knots[m]) / (knots[m+1] - knots[m]). Splines that do not exist (beyond the

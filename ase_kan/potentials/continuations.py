@@ -147,7 +147,8 @@ def match_core(
     Parameters
     ----------
     kind : str
-        ``"power"``, or ``"zbl"``: the tangent at the joint plus what the ZBL repulsion rises above its own tangent.
+        ``"power"``, or ``"zbl"``: E = T + (ZBL - T_ZBL), with T and T_ZBL the tangents at the joint of the energy
+        and of the ZBL repulsion.
     bare : callable
         Energy (eV) of a tensor of distances (Angstrom).
     domain : (float, float)
