@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, replace
 
 import numpy as np
-import torch
 
 from ase_kan.data.curve import PairCurve
-from ase_kan.fit.curve_model import CurveModel, choose_model, choose_robust_model, energy_offset_and_scale, laws_of_ends
+from ase_kan.fit.curve_model import energy_offset_and_scale
 from ase_kan.fit.curve_report import check_tail, describe_fit
-from ase_kan.fit.deep import EVALUATIONS, STARTS, fit_deep, taught
 from ase_kan.fit.holdout import MIN_POINTS, held_out, part, rmse, split
-from ase_kan.fit.linear import FOLDS, count_values
-from ase_kan.fit.result import FitResult, Report, training_bar
-from ase_kan.kan import pykan
-from ase_kan.kan.network import check_architecture
+from ase_kan.fit.linear import FOLDS
+from ase_kan.fit.result import FitResult, training_bar
+from ase_kan.fit.trainers import DEFAULT_FEATURE, SMOOTH_DEGREE, TRAINERS, Plan, train
 from ase_kan.potentials.continuations import ends_at_zero
-from ase_kan.potentials.end_laws import EndLaw
-from ase_kan.potentials.features import FEATURES, get_feature, value_and_slope
-from ase_kan.potentials.pair import Affine, Ends, PairFunction
+from ase_kan.potentials.features import FEATURES, value_and_slope
+from ase_kan.potentials.pair import Ends
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
 from ase_kan.version import __version__
 
-PYKAN_STEPS = 20
-#: Degree from which on a KAN has a continuous curvature.
-SMOOTH_DEGREE = 3
 #: Energies are not told apart below this part of the depth of the well.
 SAME = 1e-8
-DEFAULT_FEATURE = "1/r"
-LOSSES = ("squares", "huber")
 
 
 def fit_curve(
@@ -128,11 +118,9 @@ def fit_curve(
     -----
     Global random states, the default dtype and the current directory are left as they were.
     """
-    if optimizer not in ("least-squares", "pykan"):
-        raise ValueError(f"unknown optimizer {optimizer!r}: choose 'least-squares' or 'pykan'")
     ends = Ends(cutoff, onset, smooth, core, tail)
     ends.rule(float(curve.r[-1]))  # refuses impossible ones before the work
-    plan = _Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps, loss)
+    plan = Plan.choose(curve, optimizer, width, grid, k, feature, seed, steps, loss)
     if tail == "coulomb" and not (plan.linear and plan.k >= SMOOTH_DEGREE):
         raise ValueError(
             f"tail='coulomb' is for a single edge of k >= {SMOOTH_DEGREE}: leave width, optimizer or k out"
@@ -148,65 +136,6 @@ def fit_curve(
     return replace(result, report="\n".join(filter(None, [result.report, chosen])))
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What a fit does, every default filled in."""
-
-    optimizer: str
-    width: tuple[int, ...]
-    grid: int | None  # None: fine
-    k: int
-    feature: str | None  # None: chosen by evidence
-    seed: int
-    steps: int
-    loss: str = "squares"
-
-    @classmethod
-    def choose(
-        cls,
-        curve: PairCurve,
-        optimizer: str,
-        width: Sequence[int] | None,
-        grid: int | None,
-        k: int | None,
-        feature: str | None,
-        seed: int,
-        steps: int | None,
-        loss: str = "squares",
-    ) -> _Plan:
-        by_pykan = optimizer == "pykan"
-        width = tuple(width) if width is not None else ((1, 2, 1) if by_pykan else (1, 1))
-        single = len(width) == 2 and not by_pykan
-        if k is None:
-            k = 3 if by_pykan else 5
-        if grid is None and not single:
-            grid = 3 if by_pykan else 5
-        if steps is None:
-            steps = PYKAN_STEPS if by_pykan else EVALUATIONS
-        elif single:
-            raise ValueError("a single edge is solved for directly and takes no steps: leave steps out")
-        check_architecture(width, grid=grid, k=k, steps=steps)
-        if feature is None:
-            feature = "r" if by_pykan else None if single else DEFAULT_FEATURE
-        if feature not in (None, "auto"):
-            get_feature(feature)
-        if loss not in LOSSES:
-            raise ValueError(f"unknown loss {loss!r}: choose one of {', '.join(map(repr, LOSSES))}")
-        if loss != LOSSES[0] and not single:
-            raise ValueError(f"loss={loss!r} is for a single edge: leave width and optimizer out")
-        return cls(optimizer, width, grid, k, feature, seed, steps, loss)
-
-    @property
-    def linear(self) -> bool:
-        return self.optimizer != "pykan" and len(self.width) == 2
-
-
-def _count_parameters(plan: _Plan, grid: int) -> int:
-    """Spline coefficients and base weights; the linear fit has no base, and pykan's spline scales add nothing."""
-    edges = sum(a * b for a, b in pairwise(plan.width))
-    return edges * (grid + plan.k + (0 if plan.linear else 1))
-
-
 def _check_cutoff(curve: PairCurve, ends: Ends) -> None:
     rule = ends.rule(float(curve.r[-1]))
     end = rule.radius if rule.onset is None else rule.onset
@@ -219,7 +148,7 @@ def _check_cutoff(curve: PairCurve, ends: Ends) -> None:
         )
 
 
-def _choose_feature(curve: PairCurve, plan: _Plan, progress: bool) -> tuple[str, dict[str, float]]:
+def _choose_feature(curve: PairCurve, plan: Plan, progress: bool) -> tuple[str, dict[str, float]]:
     """The feature, and the energy RMSE (eV) of each, a mean over folds.
 
     The one-standard-error rule (L. Breiman et al., Classification and Regression Trees, 1984) with the default feature
@@ -235,7 +164,9 @@ def _choose_feature(curve: PairCurve, plan: _Plan, progress: bool) -> tuple[str,
         for name in FEATURES:
             for number in numbers:
                 held = part(curve, fold == number)
-                trained = _train(part(curve, fold != number), held, replace(plan, feature=name))
+                trained = train(
+                    part(curve, fold != number), held, replace(plan, feature=name), Ends(core=None, tail=None)
+                )
                 if trained.interrupted:
                     raise KeyboardInterrupt
                 predicted = value_and_slope(trained.function.bare, held.r)[0]
@@ -249,102 +180,27 @@ def _choose_feature(curve: PairCurve, plan: _Plan, progress: bool) -> tuple[str,
     return (best if clear else DEFAULT_FEATURE), means
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """A bare KAN, and how it came about; with what a linear fit knows besides."""
-
-    function: PairFunction
-    plan: _Plan
-    history: dict[str, Array]
-    interrupted: bool = False
-    model: CurveModel | None = None
-    wall: EndLaw | None = None
-    tail: EndLaw | None = None
-    tied: bool = False
-
-
-def _train_linear(curve: PairCurve, plan: _Plan, ends: Ends) -> _Trained:
-    """All points, smoothness by evidence, the ends tied to the laws that the data support."""
-    if (curve.force is None and len(curve) < MIN_POINTS) or count_values(curve) <= min(plan.k, 5):
-        raise ValueError(f"{len(curve)} points are too few to fit: give at least {max(MIN_POINTS, plan.k + 1)}")
-    choose = choose_model if plan.loss == "squares" else choose_robust_model
-    problem, smoothness = choose(curve, plan.feature, plan.grid, plan.k)
-    smooth = plan.k >= SMOOTH_DEGREE  # else there is no curvature to tie
-    wall, tail = laws_of_ends(
-        problem,
-        smoothness,
-        wall=smooth and ends.core == "auto",
-        tail=smooth and ends.tail in ("auto", "coulomb") and ends.rule(float(curve.r[-1])).radius > curve.r[-1],
-        coulomb=ends.tail == "coulomb",
-    )
-    model = problem.solve(smoothness, [law for law in (wall, tail) if law is not None and law.exact])
-    domain = (float(curve.r[0]), float(curve.r[-1]))
-    function = PairFunction(model.network, domain, Ends().rule(domain[1]), model.feature, model.x, model.e)
-    plan = replace(plan, grid=model.grid, feature=model.feature)
-    return _Trained(
-        function, plan, {}, model=model, wall=wall, tail=tail, tied=smooth and ends.tail in ("auto", "coulomb")
-    )
-
-
-def _train(train: PairCurve, holdout: PairCurve, plan: _Plan, report: Report | None = None) -> _Trained:
-    if plan.linear:
-        return _train_linear(train, plan, Ends(core=None, tail=None))
-    assert plan.grid is not None
-    assert plan.feature is not None
-    needed = _count_parameters(plan, plan.grid)
-    values = len(train) if plan.optimizer == "pykan" else count_values(train)
-    if values < needed:
-        raise ValueError(
-            f"{values} training values cannot fix the {needed} parameters of a KAN {plan.width} with "
-            f"grid={plan.grid}, k={plan.k}: give more points or a smaller network"
-        )
-    x, e = Affine(), Affine()
-    interrupted = False
-    if plan.optimizer == "pykan":
-        model = pykan.new_model(plan.width, plan.grid, plan.k, plan.seed)
-        of_r = get_feature(plan.feature).of_r
-        columns = [tuple(torch.from_numpy(a)[:, None] for a in (c.r, c.energy)) for c in (train, holdout)]
-        points, test = ((of_r(r), energy) for r, energy in columns)
-        history = pykan.train(model, points, test, plan.steps, report)
-        network = pykan.from_pykan(model)
-    else:
-        reduction, targets = taught(train, plan.feature)
-        x, e = reduction.x, reduction.e
-        # The bar shows eV: the reduced error times the unit of energy.
-        scaled = None if report is None else lambda n, loss: report(n, loss * e.scale)
-        network, loss, interrupted = fit_deep(plan.width, plan.grid, plan.k, targets, plan.seed, plan.steps, scaled)
-        history = {"train": loss * e.scale}
-    domain = (float(train.r[0]), float(train.r[-1]))
-    function = PairFunction(network, domain, Ends().rule(domain[1]), plan.feature, x, e)
-    return _Trained(function, plan, history, interrupted)
-
-
-def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult:
-    steps = plan.steps * (1 if plan.optimizer == "pykan" else STARTS)
-    train, holdout = (curve, None) if plan.linear and curve.source is None else split(curve, plan.seed)
-    if plan.linear:
-        trained = _train_linear(curve, plan, ends)
-    else:
-        assert holdout is not None
-        with training_bar(progress, steps) as report:
-            trained = _train(train, holdout, plan, report)
-    bare_held = held_out(trained.function.bare, trained.function.bare, train, holdout, trained.model)
+def _fit(curve: PairCurve, plan: Plan, ends: Ends, progress: bool) -> FitResult:
+    learned, holdout = (curve, None) if plan.linear and curve.source is None else split(curve, plan.seed)
+    with training_bar(progress and not plan.linear, plan.steps * TRAINERS[plan.optimizer].starts) as report:
+        trained = train(curve if plan.linear else learned, holdout, plan, ends, report)
+    bare_held = held_out(trained.function.bare, trained.function.bare, learned, holdout, trained.model)
     error = max(
-        rmse(trained.function.bare, train)[0],
+        rmse(trained.function.bare, learned)[0],
         float(np.median(np.abs(bare_held.energy))),
-        SAME * energy_offset_and_scale(train.energy)[1],
+        SAME * energy_offset_and_scale(learned.energy)[1],
     )
-    last_slope = float(value_and_slope(trained.function.bare, train.r[-1:])[1][0])
+    last_slope = float(value_and_slope(trained.function.bare, learned.r[-1:])[1][0])
     far = trained.tail
     nothing = far is not None and not (far.law.terms or far.law.exponentials)
-    over = nothing or (far is None and ends_at_zero(train.r, train.energy, last_slope, error))
+    over = nothing or (far is None and ends_at_zero(learned.r, learned.energy, last_slope, error))
     function = ends.attach(
         trained.function, curve.elements, error if over else None, trained.wall, None if nothing else far
     )
-    check_tail(function, train, error, None if over else far, made_up=far is None and not over, laws=trained.tied)
-    held = held_out(function, trained.function.bare, train, holdout, trained.model)
-    bare_train = rmse(function.bare, train)
-    errors = (held.energy_rmse, held.force_rmse, *rmse(function, train))
+    check_tail(function, learned, error, None if over else far, made_up=far is None and not over, laws=trained.tied)
+    held = held_out(function, trained.function.bare, learned, holdout, trained.model)
+    bare_train = rmse(function.bare, learned)
+    errors = (held.energy_rmse, held.force_rmse, *rmse(function, learned))
     history = trained.history
     history.setdefault("train", np.array([bare_train[0]]))
     history.setdefault("holdout", np.array([bare_held.energy_rmse]))
@@ -352,17 +208,17 @@ def _fit(curve: PairCurve, plan: _Plan, ends: Ends, progress: bool) -> FitResult
         "ase_kan": __version__,
         **asdict(trained.plan),
         "width": list(plan.width),
-        "points": len(train),
+        "points": len(learned),
         "energy_rmse": errors[0],
         "force_rmse": None if np.isnan(errors[1]) else errors[1],
     }
     if curve.subtracted:
         info["subtracted"] = curve.subtracted
     told = ["interrupted: the best network so far"] if trained.interrupted else []
-    if function.cutoff.onset is None or function.cutoff.onset < train.r[-1]:
+    if function.cutoff.onset is None or function.cutoff.onset < learned.r[-1]:
         told.append(
             f"these errors are with the cutoff at {function.cutoff.radius:g} A, which changes energies within the data "
-            f"(to {train.r[-1]:g} A); the fit alone: energy RMSE {bare_train[0]:.2e} eV, hold-out "
+            f"(to {learned.r[-1]:g} A); the fit alone: energy RMSE {bare_train[0]:.2e} eV, hold-out "
             f"{bare_held.energy_rmse:.2e} eV"
         )
     told += describe_fit(function, trained.model, bare_held, ends)

@@ -7,6 +7,7 @@ import pytest
 
 from ase_kan import PairCurve, fit
 from ase_kan.fit import curve as module
+from ase_kan.fit import trainers
 from ase_kan.fit.holdout import HOLDOUT_POINTS
 from ase_kan.potentials.features import FEATURES
 from tests.shared import lj_energy, lj_force
@@ -65,7 +66,7 @@ def test_auto_keeps_the_default_unless_another_is_clearly_better(monkeypatch):
     folds = {"1/r": [1.0, 1.1, 0.9, 1.0, 1.0], "r": [0.9, 1.3, 0.6, 1.2, 0.8]}
     errors = [error for f in FEATURES for error in folds.get(f, [2.0] * 5)]
     monkeypatch.setattr(module, "_rms", lambda _: errors.pop(0))
-    plan = module._Plan.choose(curve_of(lj_energy), "least-squares", None, 5, None, "auto", 0, None)
+    plan = module.Plan.choose(curve_of(lj_energy), "least-squares", None, 5, None, "auto", 0, None)
     best, means = module._choose_feature(curve_of(lj_energy), plan, False)
     assert means["r"] < means["1/r"]
     assert best == "1/r"
@@ -94,8 +95,8 @@ def test_auto_stops_at_ctrl_c(monkeypatch):
         network, history, _ = original(*arguments, **keywords)
         return network, history, True
 
-    original = module.fit_deep
-    monkeypatch.setattr(module, "fit_deep", interrupted)
+    original = trainers.fit_deep
+    monkeypatch.setattr(trainers, "fit_deep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(curve_of(lj_energy, n=50), width=(1, 2, 1), grid=3, k=3, steps=2, feature="auto")
     assert calls == 1
