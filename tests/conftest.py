@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Two test processes on two cores: threads of their own would only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts jobs in the background with Ctrl-C ignored; tests of interrupts want Python's own handler.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
