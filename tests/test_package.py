@@ -61,8 +61,19 @@ def test_demo(tmp_path):
     assert "collapsed" in ends["dimer, closer"][1] + ends["LJ13, closer"][1]
     energies = [row for row in rows if len(row) == 6 and row[-1] in ("data", "outside")]
     assert len(energies) == 12
+    noisy = {row[0].partition(", ")[2]: float(row[2]) for row in rows if len(row) == 3 and ", the" in row[0]}
+    assert noisy["the points"] < 0.0025
+    assert noisy["the gap"] < 2 * 0.0025
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"potential.kan", "fit.png", "force.png", "extrapolation.png", "edges.png", "md_energy.png"}
+    assert names == {
+        "potential.kan",
+        "fit.png",
+        "force.png",
+        "noisy.png",
+        "extrapolation.png",
+        "edges.png",
+        "md_energy.png",
+    }
 
 
 @pytest.mark.parametrize(

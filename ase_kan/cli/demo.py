@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 EPSILON, SIGMA = 0.25, 1.0  # r^-12 - r^-6 in ASE's form 4 epsilon ((sigma/r)^12 - (sigma/r)^6)
 R_MIN, R_MAX = 0.95, 2.0
+#: The noisy example: its end and its gap (Angstrom), and the noise (eV), 1 % of the depth.
+R_NOISY, GAP, NOISE = 2.5, (1.4, 1.65), 0.0025
 #: The exhibit: so many KANs as pykan trains them, each from so many random starts of every kind.
 SEEDS, STARTS = 5, 6
 #: A KAN [1, 2, 1] of r trained by pykan, without core or tail. The cutoff lies far outside the data, so that what is
@@ -56,6 +58,15 @@ def lennard_jones_energy(r: Array) -> Array:
     """r^-12 - r^-6, eV and Angstrom."""
     energy: Array = r**-12.0 - r**-6.0
     return energy
+
+
+def noisy_curve(seed: int) -> PairCurve:
+    """40 random points on [0.95, 2.5] with noise, none of them in `GAP`; the noiseless function is its source."""
+    rng = np.random.default_rng(seed)
+    r = np.sort(rng.uniform(R_MIN, R_NOISY - np.ptp(GAP), 40))
+    r = np.where(r < GAP[0], r, r + np.ptp(GAP))
+    exact = PairCurve.from_function(lennard_jones_energy, r_min=r[0], r_max=r[-1], n=40)
+    return PairCurve(r, lennard_jones_energy(r) + rng.normal(0, NOISE, len(r)), source=exact.source)
 
 
 def dimer(distance: float) -> Atoms:
@@ -175,7 +186,20 @@ def run(output: Path, seed: int, console: Console) -> None:
         table.add_row(label, f"{drift(time, energy, 13):.1e}", f"{np.abs(energy - energy[0]).max() / 13:.1e}")
     console.print(table)
 
-    console.rule("4. What a bare KAN does outside its data")
+    console.rule("4. Forty noisy points with a gap")
+    noisy = noisy_curve(seed)
+    rough = fit(noisy, cutoff=10.0)
+    console.print(str(rough), highlight=False)
+    table = Table("r (A)", "points", "error of the fit (eV)", title=f"Errors; the noise of the points is {NOISE:g} eV")
+    for what, low, high in (("the points", R_MIN, R_NOISY), ("the gap", *GAP), ("beyond the points", R_NOISY, 5.0)):
+        r = np.linspace(low, high, 200)
+        error = float(np.sqrt(np.mean((rough.potential.energy(r) - lennard_jones_energy(r)) ** 2)))
+        table.add_row(
+            f"{low:g} to {high:g}, {what}", str(int(((noisy.r > low) & (noisy.r < high)).sum())), f"{error:.1e}"
+        )
+    console.print(table)
+
+    console.rule("5. What a bare KAN does outside its data")
     console.print(
         f"{SEEDS} KANs \\[1, 2, 1] of r, trained by pykan on the same points, without the core and the tail "
         "of the fit above. Inside the data they are good; outside, each does something else. On another "
@@ -192,11 +216,12 @@ def run(output: Path, seed: int, console: Console) -> None:
     figures = {
         "fit": plot_fit(potential, curve),
         "force": plot_force(potential, curve),
+        "noisy": plot_fit(rough.potential, noisy),
         "extrapolation": plot_range(potential, lennard_jones_energy, bare=bare),
         "edges": plot_edges(bare[0].function().network, np.linspace(*bare[0].domain(), 200)),
         "md_energy": plot_md_energy(runs, 13),
     }
-    console.rule("5. Figures")
+    console.rule("6. Figures")
     for name, figure in figures.items():
         save(figure, output / f"{name}.png")
         console.print(f"{output / name}.png", highlight=False, soft_wrap=True)
