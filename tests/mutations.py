@@ -28,7 +28,7 @@ MUTATIONS = (
     ("engines/autograd.py", "full = -(pair_force @ vectors.T)", "full = -(pair_force @ vectors.T) / 2", "tests/test_calculator.py"),
     ("engines/autograd.py", "np.bincount(i, pair_force[x], n) - np.bincount(j, pair_force[x], n)", "np.bincount(i, pair_force[x], n) + np.bincount(j, pair_force[x], n)", "tests/test_calculator.py"),
     ("engines/autograd.py", "np.bincount(i, energy / 2, n)", "np.bincount(i, energy, n)", "tests/test_calculator.py"),
-    ("engines/autograd.py", "below[part] = (r[part] < low) & within", "below[part] = (r[part] <= high) & within", "tests/engines"),
+    ("engines/autograd.py", "below[part] = (r < low) & within", "below[part] = (r <= high) & within", "tests/engines"),
     ("engines/neighbors.py", "<= (self.skin / 2) ** 2", "<= self.skin**2", "tests/engines tests/test_calculator.py"),
     ("engines/neighbors.py", "self.cutoff + self.skin)", "self.cutoff)", "tests/engines tests/test_calculator.py"),
     ("engines/neighbors.py", "translations + turns[i] - turns[j]", "translations - turns[i] + turns[j]", "tests/engines"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -26,6 +26,16 @@ from ase_kan.types import VOIGT, Array, Index, Pair, pair_name
 
 #: Verlet skin as a part of the cutoff.
 AUTOGRAD_SKIN = 0.16
+
+
+class _NearPairs(NamedTuple):
+    """Pairs within the cutoff: atoms, vectors from i to j in three rows, distances, and where each kind of pair is."""
+
+    i: Index
+    j: Index
+    vectors: Array
+    r: Array
+    kinds: list[tuple[Pair | None, slice]]
 
 
 class AutogradEngine:
@@ -67,7 +77,10 @@ class AutogradEngine:
         structure = Structure.of(atoms)
         check_limits(structure.positions, structure.cell)
         self._update_pairs(structure)
-        i, j, vectors, energy, slope_over_r, found = self._pair_terms(structure.positions)
+        pairs = self._near_pairs(structure.positions)
+        energy, slope_over_r = self._pair_terms(pairs)
+        found = self._extrapolation(pairs)
+        i, j, vectors = pairs.i, pairs.j, pairs.vectors
         n = len(atoms)
         pair_force = slope_over_r * vectors
         forces = np.empty((n, 3))
@@ -116,8 +129,8 @@ class AutogradEngine:
             if stop > start
         ]
 
-    def _pair_terms(self, positions: Array) -> tuple[Index, Index, Array, Array, Array, Extrapolation]:
-        """i, j, D (in three rows), phi, phi' / r of the pairs within the cutoff, and which are outside the data."""
+    def _near_pairs(self, positions: Array) -> _NearPairs:
+        """The listed pairs that are within the cutoff now."""
         neighbors = self._neighbors
         vectors = self._shifts.copy()
         for x, along in enumerate(positions.T.copy()):
@@ -125,39 +138,56 @@ class AutogradEngine:
             vectors[x] -= along[neighbors.i]
         squares = np.einsum("ij,ij->j", vectors, vectors)
         near = np.flatnonzero(squares < self.potential.cutoff**2)
-        i, j, vectors = neighbors.i[near], neighbors.j[near], vectors.take(near, axis=1)
-        r = np.sqrt(squares[near])
+        i, j, r = neighbors.i[near], neighbors.j[near], np.sqrt(squares[near])
         if len(r) and r.min() == 0.0:
             n = r.argmin()
             raise ValueError(f"atoms {i[n]} and {j[n]} are at the same place (r = 0): no force is defined")
-        energy, slope = np.empty(len(r)), np.empty(len(r))
-        below, above, inside = np.zeros((3, len(r)), dtype=bool)
-        shortest = np.inf
-        for pair, listed in self._kinds:
-            part = slice(*np.searchsorted(near, (listed.start, listed.stop)))
-            if part.stop > part.start:
-                energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), r[part])
-                if pair not in self._ranges:
-                    own_cutoff = self.potential.breakpoints(pair)[-1]
-                    gaps = gaps_with_tolerance(self.potential, pair)
-                    self._ranges[pair] = *domain_with_tolerance(self.potential.domain(pair)), own_cutoff, gaps
-                low, high, own_cutoff, gaps = self._ranges[pair]
-                # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
-                within = r[part] < own_cutoff
-                below[part] = (r[part] < low) & within
-                above[part] = (r[part] > high) & within
-                for start, stop in gaps:
-                    inside[part] |= (r[part] >= start) & (r[part] < stop) & within
-                shortest = min(shortest, float(r[part].min(where=within, initial=np.inf)))
+        kinds = [
+            (pair, slice(int(start), int(stop)))
+            for pair, listed in self._kinds
+            for start, stop in [np.searchsorted(near, (listed.start, listed.stop))]
+            if stop > start
+        ]
+        return _NearPairs(i, j, vectors.take(near, axis=1), r, kinds)
+
+    def _pair_terms(self, pairs: _NearPairs) -> tuple[Array, Array]:
+        """phi and phi' / r of every pair."""
+        energy, slope = np.empty(len(pairs.r)), np.empty(len(pairs.r))
+        for pair, part in pairs.kinds:
+            energy[part], slope[part] = value_and_slope(partial(self.potential, pair=pair), pairs.r[part])
         with np.errstate(over="ignore", invalid="ignore"):
-            slope /= r
+            slope /= pairs.r
         finite = np.isfinite(energy) & np.isfinite(slope)
         if not finite.all():
-            n = np.where(finite, np.inf, r).argmin()
-            raise ValueError(f"atoms {i[n]} and {j[n]} are only {r[n]:.1e} A apart: their energy or force overflows")
+            n = np.where(finite, np.inf, pairs.r).argmin()
+            apart = f"atoms {pairs.i[n]} and {pairs.j[n]} are only {pairs.r[n]:.1e} A apart"
+            raise ValueError(f"{apart}: their energy or force overflows")
+        return energy, slope
+
+    def _extrapolation(self, pairs: _NearPairs) -> Extrapolation:
+        """Which pairs are at distances that the data did not cover."""
+        below, above, inside = np.zeros((3, len(pairs.r)), dtype=bool)
+        shortest = np.inf
+        for pair, part in pairs.kinds:
+            if pair not in self._ranges:
+                own_cutoff = self.potential.breakpoints(pair)[-1]
+                gaps = gaps_with_tolerance(self.potential, pair)
+                self._ranges[pair] = *domain_with_tolerance(self.potential.domain(pair)), own_cutoff, gaps
+            low, high, own_cutoff, gaps = self._ranges[pair]
+            r = pairs.r[part]
+            # Beyond its own cutoff a pair does not interact, and nothing is extrapolated.
+            within = r < own_cutoff
+            below[part] = (r < low) & within
+            above[part] = (r > high) & within
+            for start, stop in gaps:
+                inside[part] |= (r >= start) & (r < stop) & within
+            shortest = min(shortest, float(r.min(where=within, initial=np.inf)))
         outside = below | above | inside
-        where = i[outside], j[outside], r[outside]
+        where = pairs.i[outside], pairs.j[outside], pairs.r[outside]
         known = tuple((pair_name(pair), gap) for pair, (*_, gaps) in self._ranges.items() for gap in gaps)
         counts = [int(kind.sum()) for kind in (below, above, inside)]
-        found = Extrapolation(counts[0], counts[1], counts[2], shortest, partial(tuple, where), known)
-        return i, j, vectors, energy, slope, found
+        return Extrapolation(counts[0], counts[1], counts[2], shortest, partial(_these, *where), known)
+
+
+def _these(i: Index, j: Index, r: Array) -> tuple[Index, Index, Array]:
+    return i, j, r

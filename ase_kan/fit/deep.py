@@ -58,7 +58,7 @@ def taught(curve: PairCurve, feature: str) -> tuple[Reduction, Targets]:
     reduction, teacher = Reduction.of(curve, feature), Reduction.of(curve, "1/r")
     k = min(TEACHER_DEGREE, max(1, len(curve) - 4))
     grid = default_grid(curve, k)
-    fitted = fit_linear(curve, teacher, grid, k, beyond=-(-grid // 4))[0]
+    fitted = fit_linear(curve, teacher, grid, k, beyond=-(-grid // 4)).network
     r_min, r_max = curve.r[0], curve.r[-1]
     reach = TEACHER_REACH * (r_max - r_min) / len(curve)
     # The teacher's grid ends half its half-range beyond the data; 1/r must stay positive.

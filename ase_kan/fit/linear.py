@@ -15,6 +15,7 @@ noise 1e-3, 0.07 instead of 0.12.)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -85,9 +86,15 @@ def default_grid(curve: PairCurve, k: int) -> int:
     return int(np.clip(round(1.6 * np.sqrt(values)), 1, max(1, min(40, values - k))))
 
 
-def fit_linear(
-    curve: PairCurve, reduction: Reduction, grid: int, k: int, beyond: int = 0
-) -> tuple[KANNetwork, float, float]:
+class LinearFit(NamedTuple):
+    """A single-edge KAN, the lambda that cross-validation chose, and its cross-validated energy RMSE, eV."""
+
+    network: KANNetwork
+    penalty: float
+    error: float
+
+
+def fit_linear(curve: PairCurve, reduction: Reduction, grid: int, k: int, beyond: int = 0) -> LinearFit:
     """The best single-edge KAN (base function zero) for a curve.
 
     Parameters
@@ -99,11 +106,7 @@ def fit_linear(
 
     Returns
     -------
-    network : KANNetwork
-    penalty : float
-        The lambda that cross-validation chose.
-    error : float
-        Cross-validated energy RMSE, eV.
+    LinearFit
     """
     reach = 1 + 2 * beyond / grid
     knots = uniform_knots(-reach, reach, grid + 2 * beyond, k)
@@ -124,7 +127,7 @@ def fit_linear(
     layer = KANLayer(
         torch.from_numpy(knots)[None], torch.from_numpy(coef)[None, None], 0 * one, one, torch.zeros(1), "zero"
     )
-    return KANNetwork([layer]), float(PENALTIES[best]), float(scores[best] * reduction.e.scale)
+    return LinearFit(KANNetwork([layer]), float(PENALTIES[best]), float(scores[best] * reduction.e.scale))
 
 
 def _cross_validate(rows: list[Array], targets: list[Array], fold: Index, penalty: float, k: int) -> float:
