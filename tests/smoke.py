@@ -1,6 +1,6 @@
 """What an installed ase_kan must do, without pytest: `make smoke` runs this in every environment that it makes.
 
-    python smoke.py {compiled,autograd} CHECKOUT
+    python -P smoke.py {compiled,autograd} CHECKOUT
 
 It must run from a directory outside the checkout, so that the installed package is what is imported. The references
 are ASE's `LennardJones` and the bond of the Lennard-Jones dimer, 2^(1/6) sigma; the default fit is one least-squares
