@@ -76,3 +76,14 @@ def test_the_two_lists_agree(monkeypatch):
         with_vesin = sorted_distances(positions, cell, pbc, 2.5)
         monkeypatch.setattr(neighbors, "MOST_LOOKS", 0.0)
         np.testing.assert_allclose(sorted_distances(positions, cell, pbc, 2.5), with_vesin, atol=1e-12)
+
+
+def test_the_list_is_good_for_moves_of_half_the_skin():
+    """Two atoms beyond cutoff and skin, which each move by less than the skin: within the cutoff they are a pair."""
+    cell, pbc, numbers = np.zeros((3, 3)), np.zeros(3, dtype=bool), np.array([18, 18])
+    pairs = neighbors.NeighborList(cutoff=2.0, skin=0.4)
+    assert pairs.update(np.array([[0.0, 0, 0], [2.45, 0, 0]]), cell, pbc, numbers)
+    assert len(pairs.i) == 0
+    assert not pairs.update(np.array([[0.19, 0, 0], [2.26, 0, 0]]), cell, pbc, numbers)
+    assert pairs.update(np.array([[0.3, 0, 0], [2.15, 0, 0]]), cell, pbc, numbers)
+    assert len(pairs.i) == 1
