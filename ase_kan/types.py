@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,8 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 #: Two chemical symbols.
 Pair = tuple[str, str]
+#: ``report(step, loss)`` hears of every step of a training.
+Report = Callable[[int, float], None]
 
 #: Rows and columns of a symmetric tensor in Voigt order: xx, yy, zz, yz, xz, xy.
 VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))

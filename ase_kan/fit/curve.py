@@ -183,7 +183,7 @@ def _choose_feature(curve: PairCurve, plan: Plan, progress: bool) -> tuple[str, 
 def _fit(curve: PairCurve, plan: Plan, ends: Ends, progress: bool) -> FitResult:
     learned, holdout = (curve, None) if plan.linear and curve.source is None else split(curve, plan.seed)
     with training_bar(progress and not plan.linear, plan.steps * TRAINERS[plan.optimizer].starts) as report:
-        trained = train(curve if plan.linear else learned, holdout, plan, ends, report)
+        trained = train(learned, holdout, plan, ends, report)
     bare_held = held_out(trained.function.bare, trained.function.bare, learned, holdout, trained.model)
     error = max(
         rmse(trained.function.bare, learned)[0],

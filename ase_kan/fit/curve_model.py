@@ -21,10 +21,11 @@ import torch
 from ase_kan.data.curve import PairCurve
 from ase_kan.fit.evidence import Rows, Smoothness, Triangle, choose_smoothness, rounded
 from ase_kan.kan.bsplines import basis, uniform_knots
-from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.kan.network import KANNetwork
 from ase_kan.potentials.end_laws import MARGIN, WALL_PARTS, EndLaw, Stretch, choose_tail, choose_wall
 from ase_kan.potentials.features import get_feature, two_derivatives
 from ase_kan.potentials.pair import Affine
+from ase_kan.potentials.scale import typical
 from ase_kan.types import Array
 
 #: Noise of an energy over that of a force, in units of the distance.
@@ -34,8 +35,6 @@ FORCE_WEIGHT = 0.1
 CELLS, FEWEST_CELLS, MOST_CELLS, BEYOND = 2, 24, 120, 2
 #: Highest order of the differences that are penalised.
 HIGHEST_ORDER = 5
-#: A well shallower than this part of the largest energy is rounding.
-NEGLIGIBLE = 1e-6
 #: Features that are tried by default; one after the first must have strong evidence.
 FEATURES_TRIED = ("1/r", "log r")
 #: Huber's loss is quadratic up to so many deviations (95 % efficient for normal noise), and re-weighted so often.
@@ -98,12 +97,8 @@ class CurveModel:
 def energy_offset_and_scale(energy: Array) -> tuple[float, float]:
     """An energy to subtract (total energies have one), and the depth of the well or, without one, the median size."""
     offset = float(energy[-1]) if np.abs(energy).min() > np.ptp(energy) else 0.0
-    size = np.abs(energy - offset)
-    lowest = float((energy - offset).min())
-    if -lowest > NEGLIGIBLE * size.max():
-        return offset, -lowest
-    counted = np.sort(size[size > NEGLIGIBLE * size.max()])
-    return offset, float(counted[len(counted) // 2]) if len(counted) else 1.0
+    at = typical(energy - offset)
+    return offset, 1.0 if at is None else float(abs(energy[at] - offset))
 
 
 class CurveProblem:
@@ -189,15 +184,11 @@ class CurveProblem:
         difference = np.diff(np.eye(self.order + 1), self.order, axis=0)[0]
         triangle = Triangle.of(tied, self.n).with_penalty(difference, smoothness.weights[:, None])
         coef = triangle.solve()[:, 0]
-        one = torch.ones(1, 1)
-        layer = KANLayer(
-            torch.from_numpy(self.knots)[None], torch.from_numpy(coef)[None, None], 0 * one, one, torch.zeros(1), "zero"
-        )
         left_out = self._left_out(rows, tied, difference, smoothness.weights) * scale * self.e.scale
         n = len(self.curve)
         forces = None if self.curve.force is None else -left_out[n:] / (FORCE_WEIGHT * self.curve.r)
         return CurveModel(
-            KANNetwork([layer]),
+            KANNetwork.of_spline(self.knots, coef),
             self.feature,
             self.x,
             self.e,

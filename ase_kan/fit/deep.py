@@ -7,7 +7,7 @@ a little beyond the data, where the grids of the deep KAN end. What decides betw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,7 @@ from ase_kan.kan import householder as solve
 from ase_kan.kan.bsplines import basis
 from ase_kan.kan.dense import DenseKAN
 from ase_kan.kan.network import KANNetwork
-from ase_kan.types import Array
-
-#: ``report(evaluation, loss)`` with the reduced RMSE.
-Report = Callable[[int, float], None]
+from ase_kan.types import Array, Report
 
 RIDGE = 1e-9
 STARTS = 3

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ase_kan.kan.householder import triangular
 from ase_kan.types import Array, Index
 
 #: Values that differ by less than this part of the largest are equal. Exact data would have a prior as rough as the
@@ -104,7 +105,7 @@ class Triangle:
                 blocks[c] += [row[:, None] for row in block]
                 continue
             # Many rows of one cell: a triangle of their own first, whose m-th row starts m columns on.
-            triangle = _householder(block)
+            triangle = np.triu(triangular(block, k + 2)[: k + 2])
             for m in range(k + 1):
                 row = np.concatenate([triangle[m, m : k + 1], np.zeros(m), triangle[m, k + 1 :]])
                 blocks[c + m].append(row[:, None])
@@ -167,18 +168,6 @@ def rounded(values: Array) -> Array:
     mantissa, exponent = np.frexp(values)
     result: Array = np.ldexp(np.round(mantissa * 2.0**30) / 2.0**30, exponent)
     return result
-
-
-def _householder(block: Array) -> Array:
-    """The triangle of a few columns."""
-    work = block.copy()
-    for c in range(work.shape[1]):
-        reflector = work[c:, c].copy()
-        reflector[0] += np.copysign(np.sqrt((reflector**2).sum()), reflector[0])
-        square = (reflector**2).sum()
-        if square > 0:
-            work[c:, c:] -= (2 / square * reflector)[:, None] * (reflector[:, None] * work[c:, c:]).sum(axis=0)
-    return np.triu(work[: work.shape[1]])
 
 
 def _merge(blocks: list[list[Array]], n: int, k: int, rest: Array) -> Triangle:

@@ -23,7 +23,7 @@ import torch
 from ase_kan.data.curve import PairCurve
 from ase_kan.kan.bsplines import basis, uniform_knots
 from ase_kan.kan.householder import least_squares
-from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.kan.network import KANNetwork
 from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine
 from ase_kan.types import Array, Index
@@ -123,11 +123,7 @@ def fit_linear(curve: PairCurve, reduction: Reduction, grid: int, k: int, beyond
     scores: list[float] = [_cross_validate(rows, targets, fold, penalty, k) for penalty in PENALTIES]
     best = int(np.argmin(scores))
     coef = least_squares(*_penalised(np.concatenate(rows), np.concatenate(targets), PENALTIES[best], k))
-    one = torch.ones(1, 1)
-    layer = KANLayer(
-        torch.from_numpy(knots)[None], torch.from_numpy(coef)[None, None], 0 * one, one, torch.zeros(1), "zero"
-    )
-    return LinearFit(KANNetwork([layer]), float(PENALTIES[best]), float(scores[best] * reduction.e.scale))
+    return LinearFit(KANNetwork.of_spline(knots, coef), float(PENALTIES[best]), float(scores[best] * reduction.e.scale))
 
 
 def _cross_validate(rows: list[Array], targets: list[Array], fold: Index, penalty: float, k: int) -> float:

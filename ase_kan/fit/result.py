@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ase_kan.potentials.potential import KANPotential
-from ase_kan.types import Array
-
-#: ``report(step, loss)``.
-Report = Callable[[int, float], None]
+from ase_kan.types import Array, Report
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,7 +17,7 @@ from ase_kan.fit.equations import INTERVALS, Accumulator, RadialMesh
 from ase_kan.fit.noise import Part, Problem
 from ase_kan.fit.smoothness import START, Block, Strength
 from ase_kan.kan.bsplines import basis, uniform_knots
-from ase_kan.kan.network import KANLayer, KANNetwork
+from ase_kan.kan.network import KANNetwork
 from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine, PairFunction
@@ -79,15 +79,13 @@ class LeastSquares:
         if final:
             self.weights, strength = problem.best(scales, chosen)
         c = problem.evidence(self.weights, 1.0).solve(strength)[0]
-        one = torch.ones(1, 1)
         functions = {}
         for pair, (x, knots, at) in system.grids.items():
-            coef = torch.from_numpy(c[at : at + grid + k])[None, None]
-            layer = KANLayer(torch.from_numpy(knots)[None], coef, 0 * one, one, torch.zeros(1), "zero")
+            network = KANNetwork.of_spline(knots, c[at : at + grid + k])
             mesh = self.train.meshes[pair]
             domain = (self.train.shortest[pair], mesh.cutoff.radius)
             coverage = Coverage.of(mesh.ends()[::-1], self.train.histograms[pair][::-1], domain[0])
-            functions[pair] = PairFunction(KANNetwork([layer]), domain, mesh.cutoff, feature, x, coverage=coverage)
+            functions[pair] = PairFunction(network, domain, mesh.cutoff, feature, x, coverage=coverage)
         z = system.fixed + system.columns @ c
         base = self.train.baseline
         energies = {

@@ -16,13 +16,12 @@ from ase_kan.fit.curve_model import CurveModel, choose_model, choose_robust_mode
 from ase_kan.fit.deep import EVALUATIONS, STARTS, fit_deep, taught
 from ase_kan.fit.holdout import MIN_POINTS
 from ase_kan.fit.linear import count_values
-from ase_kan.fit.result import Report
 from ase_kan.kan import pykan
 from ase_kan.kan.network import KANNetwork, check_architecture
 from ase_kan.potentials.end_laws import EndLaw
 from ase_kan.potentials.features import get_feature
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
-from ase_kan.types import Array
+from ase_kan.types import Array, Report
 
 PYKAN_STEPS = 20
 DEFAULT_FEATURE = "1/r"

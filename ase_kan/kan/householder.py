@@ -13,6 +13,20 @@ import numpy as np
 from ase_kan.types import Array
 
 
+def triangular(matrix: Array, n: int) -> Array:
+    """A matrix (m, t) after n reflections, which leave only rounding below the diagonal of its first n columns."""
+    work = matrix.copy()
+    for c in range(n):
+        reflector = work[c:, c].copy()
+        length = np.sqrt(np.sum(reflector**2))
+        reflector[0] += np.copysign(length, reflector[0])
+        square = np.sum(reflector**2)
+        if square > 0:
+            block = work[c:, c:]
+            block -= (2 / square * reflector)[:, None] * np.einsum("i,ij->j", reflector, block)
+    return work
+
+
 def least_squares(matrix: Array, target: Array) -> Array:
     """The x that minimises the sum of squares of ``matrix @ x - target``.
 
@@ -27,15 +41,7 @@ def least_squares(matrix: Array, target: Array) -> Array:
     ndarray, shape (n,) or (n, t)
     """
     n = matrix.shape[1]
-    work = np.concatenate([matrix, target.reshape(len(target), -1)], axis=1)
-    for c in range(n):
-        reflector = work[c:, c].copy()
-        length = np.sqrt(np.sum(reflector**2))
-        reflector[0] += np.copysign(length, reflector[0])
-        square = np.sum(reflector**2)
-        if square > 0:
-            block = work[c:, c:]
-            block -= (2 / square * reflector)[:, None] * np.einsum("i,ij->j", reflector, block)
+    work = triangular(np.concatenate([matrix, target.reshape(len(target), -1)], axis=1), n)
     x = work[:n, n:].copy()
     for c in range(n - 1, -1, -1):
         x[c] = (x[c] - np.sum(work[c, c + 1 : n, None] * x[c + 1 :], axis=0)) / work[c, c]

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ase_kan.kan.bsplines import interval_polynomials
+from ase_kan.types import Array
 
 BASE_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": nn.functional.silu,
@@ -156,6 +157,13 @@ class KANNetwork(nn.Module):
             if before.n_out != after.n_in:
                 raise ValueError(f"a layer with {before.n_out} outputs feeds one with {after.n_in} inputs")
         self.layers = nn.ModuleList(layers)
+
+    @classmethod
+    def of_spline(cls, knots: Array, coef: Array) -> KANNetwork:
+        """A single edge without base function: the spline of knots (G + 2k + 1,) and coefficients (G + k,)."""
+        one = torch.ones(1, 1)
+        grid, weights = torch.from_numpy(knots)[None], torch.from_numpy(coef)[None, None]
+        return cls([KANLayer(grid, weights, 0 * one, one, torch.zeros(1), "zero")])
 
     @property
     def width(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -23,12 +23,11 @@ import torch
 from torch import Tensor
 
 from ase_kan.kan.network import BASE_FUNCTIONS, KANLayer, KANNetwork
+from ase_kan.types import Report
 
 if TYPE_CHECKING:
     from kan import KAN
 
-#: ``report(step, loss)`` with the training RMSE after each optimizer step.
-Report = Callable[[int, float], None]
 
 _LOCK = threading.RLock()
 

@@ -42,11 +42,18 @@ def energy_scale(phi: Callable[[Tensor], Tensor], low: float, high: float) -> Sc
     r: Array = np.linspace(max(low, 1e-3 * high), high, SAMPLES)
     with torch.no_grad():
         energy: Array = phi(torch.from_numpy(r)).numpy()
+    at = typical(energy)
+    if at is None:
+        return Scale(1.0, 1.0 / float(r[-1]))
+    size = float(abs(energy[at]))
+    return Scale(size, size / float(r[at]))
+
+
+def typical(energy: Array) -> int | None:
+    """Which of some energies tells their scale: the deepest, else the median by size; None where all are zero."""
     size = np.abs(energy)
     at = int(energy.argmin())
-    if -energy[at] <= NEGLIGIBLE * size.max():
-        ranked = [int(n) for n in size.argsort() if size[n] > NEGLIGIBLE * size.max()]
-        if not ranked:
-            return Scale(1.0, 1.0 / float(r[-1]))
-        at = ranked[len(ranked) // 2]
-    return Scale(float(size[at]), float(size[at] / r[at]))
+    if -energy[at] > NEGLIGIBLE * size.max():
+        return at
+    ranked = [int(n) for n in size.argsort() if size[n] > NEGLIGIBLE * size.max()]
+    return ranked[len(ranked) // 2] if ranked else None
