@@ -1,6 +1,13 @@
-"""What a pair potential is: calculators, tables, exporters and plots take any, and know none by name.
+"""What potentials are: calculators, tables, exporters and plots take any of a kind, and know none by name.
 
-E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij)          eV, Angstrom
+Units are eV and Angstrom. A pair potential is
+
+    E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij)
+
+and an embedded-atom potential adds functions F of the densities rho at each atom (several channels c of them, or one):
+
+    E = sum_i E0[Z_i] + sum_{i<j} phi_{Z_i Z_j}(r_ij) + sum_i sum_c F^c_{Z_i}(rho^c_i)
+    rho^c_i = sum_{j != i} f^c_{Z_i Z_j}(r_ij)
 """
 
 from __future__ import annotations
@@ -52,6 +59,52 @@ class PairPotential(Protocol):
 
     def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """-dphi/dr for an array of any shape; positive is repulsive."""
+
+
+@runtime_checkable
+class EmbeddedAtomPotential(Protocol):
+    """The protocol of an embedded-atom potential. Units are eV and Angstrom; densities have none.
+
+    M. S. Daw and M. I. Baskes, Phys. Rev. B 29, 6443 (1984). With densities f that depend on the atom they come from
+    alone this is LAMMPS's ``eam/alloy``, else ``eam/fs`` (M. W. Finnis and J. E. Sinclair, Phil. Mag. A 50, 45, 1984).
+    """
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols it knows, in alphabetical order; at least one."""
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance at which any pair interacts."""
+
+    @property
+    def channels(self) -> int:
+        """How many densities each atom has."""
+
+    @property
+    def reference_energies(self) -> Mapping[str, float]:
+        """Energy E0 per symbol; a symbol left out has 0. A lone atom has E0 + sum_c F^c(0)."""
+
+    def domain(self, pair: Pair) -> tuple[float, float]:
+        """Smallest and largest distance that the data of a pair covered."""
+
+    def density_domain(self, element: str, channel: int = 0) -> tuple[float, float]:
+        """Smallest and largest density that the data of an element covered."""
+
+    def breakpoints(self, pair: Pair) -> tuple[float, ...]:
+        """Distances, ascending, where phi or f of a pair are less smooth than elsewhere; the last is its cutoff."""
+
+    def density_breakpoints(self, element: str, channel: int = 0) -> tuple[float, ...]:
+        """Densities, ascending, where F is less smooth than elsewhere."""
+
+    def pair_energy(self, r: Tensor, pair: Pair) -> Tensor:
+        """phi(r), differentiable, for a float64 tensor of any shape."""
+
+    def density(self, r: Tensor, atom: str, neighbor: str, channel: int = 0) -> Tensor:
+        """f(r): what a neighbor at r adds to the density of an atom, differentiable."""
+
+    def embedding(self, density: Tensor, element: str, channel: int = 0) -> Tensor:
+        """F(rho), differentiable, for a float64 tensor of any shape."""
 
 
 def missing_pairs(potential: PairPotential) -> list[Pair]:
