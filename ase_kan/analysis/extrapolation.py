@@ -284,7 +284,7 @@ def _extrema(function: PairFunction, u_data: float, far: float) -> tuple[Extremu
 
 
 def _force(function: PairFunction, r: float) -> float:
-    return -float(value_and_slope(function.bare, np.array([r]))[1][0])
+    return -float(value_and_slope(function.learned, np.array([r]))[1][0])
 
 
 def _short_verdict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 
 class UsageError(ValueError):
@@ -41,3 +42,24 @@ def energy(text: str) -> float | str:
         return text if text == "limit" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number or limit, got {text}") from None
+
+
+def names(text: str) -> dict[str, str]:
+    """``a=x,b=y``."""
+    parts = [part.partition("=") for part in text.split(",")]
+    if not all(key and sign and value for key, sign, value in parts) or len({key for key, _, _ in parts}) < len(parts):
+        raise argparse.ArgumentTypeError(f"must be name=value, with commas between, each name once, got {text}")
+    return {key: value for key, _, value in parts}
+
+
+def numbers(text: str) -> dict[str, float]:
+    """``a=1,b=2.5``."""
+    try:
+        return {key: float(value) for key, value in names(text).items()}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be name=number, with commas between, got {text}") from None
+
+
+def baseline(text: str) -> str | dict[str, float] | Path:
+    """``zbl``, charges by element, or the file of a potential."""
+    return text if text == "zbl" else numbers(text) if "=" in text else Path(text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ase_kan.cli.arguments import UsageError, count, energy, length, part, seed
+from ase_kan.cli.arguments import UsageError, baseline, count, energy, length, names, numbers, part, seed
 from ase_kan.data.files import check_output
 
 if TYPE_CHECKING:
@@ -33,12 +33,16 @@ def add(commands: Any) -> None:
     fit.add_argument("--width", type=count, nargs="+", help="nodes per layer, e.g. 1 2 1 (default: 1 1)")
     fit.add_argument("--grid", type=count, help="grid intervals per edge")
     fit.add_argument("--feature", help="what the KAN sees of r (default: 1/r); for curves also auto")
+    fit.add_argument("--no-smooth", action="store_true", help="subtract the energy at the cutoff, do not switch")
+    fit.add_argument(
+        "--baseline", type=baseline, metavar="zbl|FILE|CHARGES", help="known before: zbl, a potential, or Na=1,Cl=-1"
+    )
     fit.add_argument("--core", help="below the data: auto, power, zbl (default: as the data); none: the bare KAN")
     fit.add_argument("--tail", help="curves: beyond the data: auto, coulomb, power; none: the bare KAN")
     fit.add_argument("--loss", help="curves: huber where some points are far off the others")
     fit.add_argument("--seed", type=seed, default=0)
     fit.add_argument("--elements", nargs="+", help="two symbols for a curve; all symbols of the structures")
-    fit.add_argument("--columns", help="curves: what each is, e.g. r,energy,skip,force or r,energy,gradient")
+    fit.add_argument("--columns", help="curves: what each is, of r,energy,force,gradient,error,skip")
     fit.add_argument(
         "--units", nargs=2, metavar=("LENGTH", "ENERGY"), help="curves: e.g. bohr hartree (default: Angstrom eV)"
     )
@@ -50,6 +54,14 @@ def add(commands: Any) -> None:
     fit.add_argument("--forces-key", help="structures: arrays key of the forces")
     fit.add_argument("--stress-key", help="structures: info key of the stress (eV/A^3)")
     fit.add_argument("--virial-key", help="structures: info key of the virial, -stress * volume in eV")
+    fit.add_argument("--group-key", help="structures: info key of their kind; the report has the errors of each")
+    fit.add_argument("--weight-key", help="structures: info key of their weights (default weight)")
+    fit.add_argument(
+        "--weights", type=numbers, metavar="energy=W,forces=W,virial=W", help="structures: of the mean squared errors"
+    )
+    fit.add_argument(
+        "--property-weight-keys", type=names, metavar="energy=KEY,...", help="structures: keys of weights of each label"
+    )
     fit.add_argument("--resume", action="store_true", help="structures: go on from the checkpoint OUTPUT.checkpoint")
     fit.set_defaults(command=run)
 
@@ -59,14 +71,21 @@ def run(args: argparse.Namespace) -> None:
     from ase_kan.data.columns import is_curve
 
     of_curves = ("columns", "units", "subtract")
-    names = ("cutoff", "onset", "width", "grid", "feature", "seed", "validation", "elements", "loss", *of_curves)
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    of_both = ("cutoff", "onset", "width", "grid", "feature", "seed", "elements", "baseline")
+    known = (*of_both, "validation", "weights", "loss", *of_curves)
+    given = {name: getattr(args, name) for name in known if getattr(args, name) is not None}
     given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
-    labels = ("energy_key", "forces_key", "stress_key", "virial_key")
+    if args.no_smooth:
+        given["smooth"] = False
+    labels = ("energy_key", "forces_key", "stress_key", "virial_key", "group_key", "weight_key", "property_weight_keys")
     keys = {name: getattr(args, name) for name in labels if getattr(args, name)}
+    if isinstance(args.baseline, Path):
+        from ase_kan.potentials.potential import KANPotential
+
+        given["baseline"] = KANPotential.load(args.baseline)
     check_output(args.output, "potential", args.data)
     if is_curve(args.data):
-        unused = [name for name in ("validation", *keys) if name in given or name in keys]
+        unused = [name for name in ("validation", "weights", *keys) if name in given or name in keys]
         if unused or args.resume:
             raise UsageError(f"{', '.join(unused) or 'resume'} is for structures, and {args.data} is a curve")
         if args.columns:

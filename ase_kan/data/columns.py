@@ -17,8 +17,8 @@ import numpy as np
 from ase_kan.data.units import energy_unit, force_unit, is_default, is_unit, length_unit
 from ase_kan.types import Array
 
-#: What a column can be; "gradient" is dE/dr, "skip" a column that is not used.
-KINDS = ("r", "energy", "force", "gradient", "skip")
+#: What a column can be; "gradient" is dE/dr, "error" the standard deviation of the energy, "skip" is not used.
+KINDS = ("r", "energy", "force", "gradient", "error", "skip")
 #: Suffixes, in lower case, of files that hold columns; others are looked into.
 SUFFIXES = (".csv", ".dat", ".txt", ".tsv", ".tab", ".asc")
 COMMENTS = ("#", "%", "@", "!")
@@ -33,6 +33,7 @@ _NAMES = {
     "energy": "e energy e_int eint e_pot epot pot potential v u phi v(r) e(r) u(r) interaction interaction_energy "
     "pair_energy potential_energy total_energy e_tot etot",
     "force": "f force forces f_r fr f(r) -de/dr -dv/dr -du/dr",
+    "error": "error err errors std stddev stderr uncertainty unc e_error energy_error error(e) sigma_e",
     "gradient": "g grad gradient slope derivative de/dr dv/dr du/dr",
 }
 _KIND_OF = {name: kind for kind, names in _NAMES.items() for name in names.split()}
@@ -69,7 +70,7 @@ class Columns:
     Attributes
     ----------
     values : dict of str to ndarray, shape (rows,)
-        ``"r"``, ``"energy"`` and perhaps ``"force"`` or ``"gradient"``.
+        ``"r"``, ``"energy"`` and perhaps ``"force"`` or ``"gradient"``, and ``"error"``.
     named_by : "caller", "file" or None
         Who said what the columns are; None: their places.
     energy_unit : float
@@ -140,10 +141,12 @@ def read_columns(path: Path, columns: Sequence[str] | None, units: tuple[str, st
 def _check_kinds(columns: Sequence[str]) -> None:
     if isinstance(columns, str) or any(name not in KINDS for name in columns):
         raise ValueError(f"columns are a list of {', '.join(KINDS)}, from the left, got {columns!r}")
-    used = [name for name in columns if name != "skip"]
-    if sorted(used) not in (["energy", "r"], ["energy", "force", "r"], ["energy", "gradient", "r"]):
+    used = [name for name in columns if name not in ("skip", "error")]
+    once = list(columns).count("error") <= 1
+    if not once or sorted(used) not in (["energy", "r"], ["energy", "force", "r"], ["energy", "gradient", "r"]):
         raise ValueError(
-            f"columns must name r and energy once, and force or gradient at most once, got {','.join(columns)}"
+            "columns must name r and energy once, and force or gradient and error at most once, "
+            f"got {','.join(columns)}"
         )
 
 
@@ -186,6 +189,8 @@ def _scales(stated: dict[str, str], units: tuple[str, str] | None) -> dict[str, 
         # Who gives units has the last word on what is not understood.
         use = own is not None and (units is None or is_unit(own))
         scales[kind] = force_unit(own) if use and own else scales["energy"] / scales["r"]
+    own = stated.get("error")
+    scales["error"] = energy_unit(own) if own and (units is None or is_unit(own)) else scales["energy"]
     return scales
 
 

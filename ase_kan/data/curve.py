@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class PairCurve:
         Chemical symbols of the pair. Without them the fitted potential serves every element.
     errors : array_like, shape (n,), optional
         Standard deviations of the energies in eV, positive; only their ratios matter. Default: the fit finds out.
+    weights : array_like, shape (n,), optional
+        In place of `errors`, one over their squares: of the squared deviations. Points of weight 0 are left out.
     source : callable, optional
         ``source(r) -> (energy, force or None)``: gives fresh points, for hold-out errors and plots.
     subtracted : float
@@ -62,8 +64,11 @@ class PairCurve:
     source: Source | None = None
     subtracted: float = 0.0
     errors: Array | None = None
+    weights: InitVar[ArrayLike | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, weights: ArrayLike | None) -> None:
+        if weights is not None:
+            self._weigh(weights)
         r = _finite_vector("r", self.r)
         if len(r) < 2:
             raise ValueError(f"a curve needs at least 2 points, got {len(r)}")
@@ -89,6 +94,19 @@ class PairCurve:
             object.__setattr__(self, "errors", errors[order])
         if self.elements is not None:
             object.__setattr__(self, "elements", _symbols(self.elements))
+
+    def _weigh(self, weights: ArrayLike) -> None:
+        """Leave out what has no weight, and make errors of the other weights."""
+        if self.errors is not None:
+            raise ValueError("give either errors or weights, not both: a weight is one over the square of an error")
+        given = _finite_vector("weights", weights, len(np.atleast_1d(self.r)))
+        if given.min() < 0 or not given.any():
+            raise ValueError(f"weights must not be negative and not all zero, got {given.min():g}")
+        used = given > 0
+        for name in ("r", "energy", "force"):
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _finite_vector(name, values, len(given))[used])
+        object.__setattr__(self, "errors", given[used] ** -0.5)
 
     def __len__(self) -> int:
         return len(self.r)
@@ -146,8 +164,9 @@ class PairCurve:
         elements : (str, str), optional
             As for `PairCurve`.
         columns : sequence of str, optional
-            What the columns are, from the left: ``"r"``, ``"energy"``, ``"force"``, ``"gradient"`` (dE/dr) or
-            ``"skip"``. Needed for more than three columns, or if the file's names are not understood.
+            What the columns are, from the left: ``"r"``, ``"energy"``, ``"force"``, ``"gradient"`` (dE/dr),
+            ``"error"`` (standard deviation of the energy) or ``"skip"``. Needed for more than three columns, or if
+            the file's names are not understood.
         units : (str, str), optional
             Of distance and energy, e.g. ``("bohr", "hartree")``, ``("nm", "kJ/mol")`` (module `units`); forces
             are energy over distance. Default: as the file says, else Angstrom and eV.
@@ -177,7 +196,7 @@ class PairCurve:
                 raise ValueError(f"subtract must be a finite number or 'limit', got {subtract!r}")
             else:
                 off = float(subtract) * found.energy_unit
-            return cls(r, energy - off, force, elements, subtracted=off)
+            return cls(r, energy - off, force, elements, subtracted=off, errors=found.values.get("error"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -340,7 +359,7 @@ def _checked_force(path: Path, found: Columns) -> Array | None:
         return force
     raise ValueError(
         f"{path}: the third column, read as {name}, does not go with the slope of the energies and looks like an "
-        f"error estimate, or has other units: say --columns r,energy,skip, or r,energy,{name} if it is one "
+        f"error estimate, or has other units: say --columns r,energy,error, or r,energy,{name} if it is one "
         "(in Python, columns=)"
     )
 

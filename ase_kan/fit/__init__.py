@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from ase_kan.data.curve import PairCurve
 from ase_kan.data.structures import Structures
@@ -14,13 +14,18 @@ from ase_kan.fit.curve import fit_curve
 from ase_kan.fit.curves import fit_curves
 from ase_kan.fit.result import FitResult
 from ase_kan.fit.structures import fit_structures
+from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Pair
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
 
 
 class _Common(TypedDict, total=False):
     onset: float | None
     smooth: bool
     core: str | None
+    baseline: str | Mapping[str, float] | KANPotential | BaseCalculator | None
     seed: int
     progress: bool
 
@@ -37,6 +42,12 @@ class CurveKeywords(_Common, total=False):
     cutoff: float | None
     tail: str | None
     loss: str
+
+
+class CurvesKeywords(CurveKeywords, total=False):
+    """Keywords for several curves; `fit.curves.fit_curves` explains those that one curve does not have."""
+
+    mixing: str | None
 
 
 class StructureKeywords(_Common, total=False):
@@ -60,7 +71,7 @@ class StructureKeywords(_Common, total=False):
 @overload
 def fit(data: PairCurve, **keywords: Unpack[CurveKeywords]) -> FitResult: ...
 @overload
-def fit(data: Sequence[PairCurve], **keywords: Unpack[CurveKeywords]) -> FitResult: ...
+def fit(data: Sequence[PairCurve], **keywords: Unpack[CurvesKeywords]) -> FitResult: ...
 @overload
 def fit(data: Structures, **keywords: Unpack[StructureKeywords]) -> FitResult: ...
 def fit(data: Any, **keywords: Any) -> FitResult:
@@ -69,7 +80,8 @@ def fit(data: Any, **keywords: Any) -> FitResult:
     Parameters
     ----------
     data : PairCurve, sequence of PairCurve, or Structures
-        Several curves, each of another pair of elements, make one potential; keywords are for each of them.
+        Several curves, each of another pair of elements, make one potential; keywords are for each of them, and
+        ``mixing="lorentz-berthelot"`` makes the pairs that are missing.
     **keywords
         For a curve those of `fit.curve.fit_curve`, for structures those of `fit.structures.fit_structures`, where they
         are explained; the signature shows them all.
@@ -86,8 +98,11 @@ def fit(data: Any, **keywords: Any) -> FitResult:
         If the data or an argument make no sense.
     """
     if isinstance(data, list | tuple) and data and all(isinstance(curve, PairCurve) for curve in data):
-        _check_keywords(keywords, fit_curve, fit_structures, "curves")
+        of_each = {name: value for name, value in keywords.items() if name != "mixing"}
+        _check_keywords(of_each, fit_curve, fit_structures, "curves")
         return fit_curves(data, **keywords)
+    if "mixing" in keywords:
+        raise TypeError("mixing is for several curves: fit([curve_a, curve_b], mixing=...)")
     if isinstance(data, PairCurve):
         _check_keywords(keywords, fit_curve, fit_structures, "curves")
         return fit_curve(data, **keywords)
@@ -121,7 +136,7 @@ def _check_keywords(given: Mapping[str, Any], function: Any, other: Any, what: s
 fit.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
         inspect.Parameter("data", inspect.Parameter.POSITIONAL_ONLY, annotation="PairCurve | Structures"),
-        *(_keywords(fit_structures) | _keywords(fit_curve)).values(),
+        *(_keywords(fit_structures) | _keywords(fit_curve) | _keywords(fit_curves)).values(),
     ],
     return_annotation="FitResult",
 )

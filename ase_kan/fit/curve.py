@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ase_kan.data.curve import PairCurve
-from ase_kan.fit.curve_model import energy_offset_and_scale
+from ase_kan.fit.baseline import baseline_of, without
+from ase_kan.fit.curve_model import energy_offset_and_scale, wall_of
 from ase_kan.fit.curve_report import check_tail, describe_fit
 from ase_kan.fit.holdout import MIN_POINTS, held_out, part, rmse, split
 from ase_kan.fit.linear import FOLDS
 from ase_kan.fit.result import FitResult, training_bar
 from ase_kan.fit.trainers import DEFAULT_FEATURE, SMOOTH_DEGREE, TRAINERS, Plan, train
-from ase_kan.potentials.continuations import ends_at_zero
+from ase_kan.potentials.continuations import Continuation, ends_at_zero
+from ase_kan.potentials.cutoff import FARTHEST
 from ase_kan.potentials.features import FEATURES, value_and_slope
-from ase_kan.potentials.pair import Ends
+from ase_kan.potentials.pair import Ends, PairFunction
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
 from ase_kan.version import __version__
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
 
 #: Energies are not told apart below this part of the depth of the well.
 SAME = 1e-8
@@ -41,6 +47,7 @@ def fit_curve(
     core: str | None = "auto",
     tail: str | None = "auto",
     loss: str = "squares",
+    baseline: str | Mapping[str, float] | KANPotential | BaseCalculator | None = None,
     progress: bool = False,
 ) -> FitResult:
     """Fit a KAN pair potential to a curve.
@@ -94,6 +101,10 @@ def fit_curve(
     loss : str
         ``"squares"``, or ``"huber"``: points far off the others count less (P. J. Huber, Ann. Math. Stat. 35, 73,
         1964); the report names them. For a single edge.
+    baseline : "zbl", mapping of str to float, KANPotential or ASE calculator, optional
+        What is known before: it is taken off the data, added to the KAN and to the tail, and saved with them. The
+        universal repulsion of nuclei; charges by element (in e) for their Coulomb energy, ``{"Na": 1, "Cl": -1}``; a
+        potential; or what a calculator says of dimers, within the error of a fit to 400 of them.
     progress : bool
         Show a progress bar on stderr.
 
@@ -126,10 +137,14 @@ def fit_curve(
             f"tail='coulomb' is for a single edge of k >= {SMOOTH_DEGREE}: leave width, optimizer or k out"
         )
     _check_cutoff(curve, ends)
+    base = None
+    if baseline is not None:
+        farthest = max(FARTHEST * float(curve.r[-1]), cutoff or 0.0)
+        base = baseline_of(baseline, curve.elements, float(curve.r[0]), farthest)
     if feature != "auto":
-        return _fit(curve, plan, ends, progress)
-    best, errors = _choose_feature(curve, plan, progress)
-    result = _fit(curve, replace(plan, feature=best), ends, progress)
+        return _fit(curve, base, plan, ends, progress)
+    best, errors = _choose_feature(without(curve, base), plan, progress)
+    result = _fit(curve, base, replace(plan, feature=best), ends, progress)
     result.potential.info["feature_trials"] = errors
     tried = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
     chosen = f"feature {best}, of the cross-validated energy RMSE (eV): {tried}"
@@ -180,24 +195,32 @@ def _choose_feature(curve: PairCurve, plan: Plan, progress: bool) -> tuple[str, 
     return (best if clear else DEFAULT_FEATURE), means
 
 
-def _fit(curve: PairCurve, plan: Plan, ends: Ends, progress: bool) -> FitResult:
+def _fit(
+    curve: PairCurve, baseline: Continuation | PairFunction | None, plan: Plan, ends: Ends, progress: bool
+) -> FitResult:
     learned, holdout = (curve, None) if plan.linear and curve.source is None else split(curve, plan.seed)
+    rest = without(learned, baseline)
+    unseen = None if holdout is None else without(holdout, baseline)
     with training_bar(progress and not plan.linear, plan.steps * TRAINERS[plan.optimizer].starts) as report:
-        trained = train(learned, holdout, plan, ends, report)
+        # The law of a wall is that of all of the energy.
+        of_rest = ends if baseline is None or ends.core != "auto" else replace(ends, core="power")
+        trained = train(rest, unseen, plan, of_rest, report)
+    trained.function.baseline = baseline
+    wall = trained.wall
+    if trained.model is not None and of_rest is not ends and plan.k >= SMOOTH_DEGREE:
+        wall = wall_of(learned, trained.model.noise)
     bare_held = held_out(trained.function.bare, trained.function.bare, learned, holdout, trained.model)
     error = max(
         rmse(trained.function.bare, learned)[0],
         float(np.median(np.abs(bare_held.energy))),
         SAME * energy_offset_and_scale(learned.energy)[1],
     )
-    last_slope = float(value_and_slope(trained.function.bare, learned.r[-1:])[1][0])
+    last_slope = float(value_and_slope(trained.function.learned, rest.r[-1:])[1][0])
     far = trained.tail
     nothing = far is not None and not (far.law.terms or far.law.exponentials)
-    over = nothing or (far is None and ends_at_zero(learned.r, learned.energy, last_slope, error))
-    function = ends.attach(
-        trained.function, curve.elements, error if over else None, trained.wall, None if nothing else far
-    )
-    check_tail(function, learned, error, None if over else far, made_up=far is None and not over, laws=trained.tied)
+    over = nothing or (far is None and ends_at_zero(rest.r, rest.energy, last_slope, error))
+    function = ends.attach(trained.function, curve.elements, error if over else None, wall, None if nothing else far)
+    check_tail(function, rest, error, None if over else far, made_up=far is None and not over, laws=trained.tied)
     held = held_out(function, trained.function.bare, learned, holdout, trained.model)
     bare_train = rmse(function.bare, learned)
     errors = (held.energy_rmse, held.force_rmse, *rmse(function, learned))

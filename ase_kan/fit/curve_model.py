@@ -279,6 +279,13 @@ def choose_model(
     return min(choices, key=lambda choice: choice[1].score + (0 if choice is choices[0] else MARGIN))
 
 
+def wall_of(curve: PairCurve, noise: Array) -> EndLaw | None:
+    """What the near end of a curve supports, for noise (eV) of its energies that is known already."""
+    error = None if curve.force is None else noise / (FORCE_WEIGHT * curve.r)
+    stretch = Stretch(curve.r, curve.energy, noise, curve.force, error)
+    return choose_wall(stretch, float(curve.r[int(np.argmin(curve.energy))]))
+
+
 def laws_of_ends(
     problem: CurveProblem, smoothness: Smoothness, wall: bool, tail: bool, coulomb: bool
 ) -> tuple[EndLaw | None, EndLaw | None]:

@@ -31,7 +31,7 @@ def check_tail(
     low, end = function.domain
     # Over a stretch, since noise makes the slope at the end itself anything.
     ends = np.array([max(low, end * (1 - STRETCH)), end])
-    before, energy = value_and_slope(function.bare, ends)[0]
+    before, energy = value_and_slope(function.learned, ends)[0]
     slope = (energy - before) / (ends[1] - ends[0])
     spread = float(np.median(np.abs(curve.energy - np.median(curve.energy))))
     notable = abs(energy) > max(3 * error, NOTABLE * spread)
@@ -77,7 +77,7 @@ def describe_fit(function: PairFunction, model: CurveModel | None, held: HeldOut
         lines.append(f"the data end at zero within their noise: so does the potential, at {function.domain[1]:.4g} A")
     if function.tail is not None and ends.cutoff is None:
         scale = energy_scale(function.bare, *function.domain)
-        cost = truncation_energy(function.tail, function.cutoff.radius, scale.energy / scale.force)
+        cost = truncation_energy(function.beyond, function.cutoff.radius, scale.energy / scale.force)
         lines.append(
             f"cutoff {function.cutoff.radius:.4g} A, {function.cutoff.radius / function.domain[1]:.2f} times the end "
             f"of the data; in a liquid it leaves out {cost:.2g} eV per atom"

@@ -16,7 +16,7 @@ def deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, seed
     """A deeper KAN taught by the single-edge one, evenly in r and in 1/r."""
     low, high = function.domain
     r = np.concatenate([np.linspace(low, high, 200), 1 / np.linspace(1 / low, 1 / high, 200)]).clip(low, high)
-    energy, slope = value_and_slope(function.bare, r)
+    energy, slope = value_and_slope(function.learned, r)
     x, dx = value_and_slope(get_feature(function.feature).of_r, r)
     e = Affine(float(energy.mean()), float(energy.std()) or 1.0)
     du = dx / function.x.scale
@@ -28,5 +28,12 @@ def deepen(function: PairFunction, width: Sequence[int], grid: int, k: int, seed
     )
     network, _, _ = fit_deep(width, grid, k, targets, seed, steps)
     return PairFunction(
-        network, function.domain, function.cutoff, function.feature, function.x, e, coverage=function.coverage
+        network,
+        function.domain,
+        function.cutoff,
+        function.feature,
+        function.x,
+        e,
+        coverage=function.coverage,
+        baseline=function.baseline,
     )

@@ -17,13 +17,14 @@ subtracted from the energies before they enter the sums, and E0 is counted from 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ase_kan.data.structures import Sample
 from ase_kan.engines.neighbors import half_list, periodic_box
@@ -80,21 +81,21 @@ class RadialMesh:
         matrix = basis(self.knots, DEGREE, np.reciprocal(self.points()), derivatives=0)[0]
         return np.asarray(np.linalg.lstsq(matrix, values, rcond=None)[0], dtype=np.float64)
 
-    def solution(self, function: PairFunction) -> Array:
-        """Mesh coefficients of a pair function, from its KAN."""
-        return self.interpolate(self._uncut(function, self.points()))
+    def solution(self, energy: Callable[[Tensor], Tensor]) -> Array:
+        """Mesh coefficients of a pair energy (eV) without its cutoff."""
+        return self.interpolate(self._uncut(energy, self.points()))
 
-    def _uncut(self, function: PairFunction, r: Array) -> Array:
+    def _uncut(self, energy: Callable[[Tensor], Tensor], r: Array) -> Array:
         """What S multiplies."""
         end = [] if self.cutoff.onset is not None else [self.cutoff.radius]
-        values = value_and_slope(function.bare, np.append(r, end))[0]
+        values = value_and_slope(energy, np.append(r, end))[0]
         return values if not end else values[:-1] - values[-1]
 
     def interpolation_error(self, function: PairFunction) -> float:
         """Largest |phi - mesh phi| between mesh points, relative to the largest |phi|, for a bare pair function."""
         middle = np.sqrt(self.points()[1:] * self.points()[:-1])
-        mesh = basis(self.knots, DEGREE, 1 / middle, derivatives=0)[0] @ self.solution(function)
-        exact = self._uncut(function, middle)
+        mesh = basis(self.knots, DEGREE, 1 / middle, derivatives=0)[0] @ self.solution(function.bare)
+        exact = self._uncut(function.bare, middle)
         s = self.switching(middle)[0]
         return float(np.abs(s * (mesh - exact)).max() / np.abs(s * exact).max())
 

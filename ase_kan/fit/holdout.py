@@ -120,4 +120,5 @@ def split(curve: PairCurve, seed: int) -> tuple[PairCurve, PairCurve]:
 def part(curve: PairCurve, mask: Mask) -> PairCurve:
     """Some points of a curve."""
     force = None if curve.force is None else curve.force[mask]
-    return PairCurve(curve.r[mask], curve.energy[mask], force, curve.elements)
+    errors = None if curve.errors is None else curve.errors[mask]
+    return PairCurve(curve.r[mask], curve.energy[mask], force, curve.elements, errors=errors)

@@ -18,6 +18,7 @@ from ase_kan.fit.noise import Part, Problem
 from ase_kan.fit.smoothness import START, Block, Strength
 from ase_kan.kan.bsplines import basis, uniform_knots
 from ase_kan.kan.network import KANNetwork
+from ase_kan.potentials.continuations import Continuation
 from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine, PairFunction
@@ -48,7 +49,9 @@ class LeastSquares:
     held: Accumulator
     chosen: Mapping[str, float]
     given: dict[str, float]
+    baselines: Mapping[Pair, Continuation | PairFunction] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    _system: Reduced | None = None
 
     @property
     def seen(self) -> list[Pair]:
@@ -70,7 +73,7 @@ class LeastSquares:
 
         Weights (kept in `weights`) and strength are found in the data; if not `final`, those to start with do.
         """
-        system = self._reduce(grid, k, feature)
+        system = self._system = self._reduce(grid, k, feature)
         problem, strength = self._problem(system, system.columns), START
         scales = self.scales()
         # What has no variance counts in eV and Angstrom.
@@ -85,7 +88,9 @@ class LeastSquares:
             mesh = self.train.meshes[pair]
             domain = (self.train.shortest[pair], mesh.cutoff.radius)
             coverage = Coverage.of(mesh.ends()[::-1], self.train.histograms[pair][::-1], domain[0])
-            functions[pair] = PairFunction(network, domain, mesh.cutoff, feature, x, coverage=coverage)
+            functions[pair] = PairFunction(
+                network, domain, mesh.cutoff, feature, x, coverage=coverage, baseline=self.baselines.get(pair)
+            )
         z = system.fixed + system.columns @ c
         base = self.train.baseline
         energies = {
@@ -122,6 +127,8 @@ class LeastSquares:
                 splines = splines - splines[0]
             columns[offset : offset + mesh.size, at : at + n_coef] = mesh.interpolate(splines)
             grids[pair] = (x, knots, at)
+            if pair in self.baselines:
+                fixed[offset : offset + mesh.size] = mesh.solution(self.baselines[pair])
         blocks = [Block(at, _centres(knots, k, x, feature)) for x, knots, at in grids.values()]
         return Reduced(fixed, columns, grids, blocks, k)
 
@@ -140,8 +147,8 @@ class LeastSquares:
                 )
         return Problem(parts, system.blocks, system.k)
 
-    def contradiction(self, grid: int, k: int, feature: str, strength: Strength) -> str | None:
-        """What to tell if energies and forces alone predict virials that are far from those given.
+    def contradiction(self, strength: Strength) -> str | None:
+        """What to tell if energies and forces alone predict virials that are far from those given, after `solve`.
 
         A constant of their normal components, which wrong stresses may have (Pulay), is told apart.
         """
@@ -150,7 +157,8 @@ class LeastSquares:
             others[name] for name, other in self.train.equations.items() if other.count
         ):
             return None
-        system = self._reduce(grid, k, feature)
+        system = self._system
+        assert system is not None
         problem = self._problem(system, np.column_stack([system.columns, np.eye(self.train.size)[-1]]))
         virial = problem.parts["virial"]
         together, apart = (
@@ -177,7 +185,7 @@ class LeastSquares:
         z[: len(energies)] = [energies[s] - self.train.baseline.get(s, 0.0) for s in self.train.elements]
         for pair, function in functions.items():
             mesh, offset = self.train.meshes[pair], self.train.offsets[pair]
-            z[offset : offset + mesh.size] = mesh.solution(function)
+            z[offset : offset + mesh.size] = mesh.solution(function.bare)
         return z
 
 

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import atomic_numbers
 
 from ase_kan.data.structures import Sample, Structures
+from ase_kan.fit.baseline import baseline_of
 from ase_kan.fit.checkpoint import Checkpoint
 from ase_kan.fit.deep import EVALUATIONS
 from ase_kan.fit.deepen import deepen
@@ -30,8 +32,12 @@ from ase_kan.kan.network import check_architecture
 from ase_kan.potentials.cutoff import Cutoff
 from ase_kan.potentials.features import get_feature
 from ase_kan.potentials.pair import Ends
+from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Pair
 from ase_kan.warn import warn_user
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
 
 #: Structures looked at before the pass, for their elements and smallest distances.
 PEEK = 200
@@ -67,6 +73,7 @@ def fit_structures(
     reference_energies: Mapping[str, float] | None = None,
     elements: Sequence[str] | None = None,
     start: float | None = None,
+    baseline: str | Mapping[str, float] | KANPotential | BaseCalculator | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = False,
@@ -101,6 +108,8 @@ def fit_structures(
     start : float, optional
         Smallest distance that the mesh covers, Angstrom; default 0.8 of the smallest in the first 200
         structures, per pair. Structures with closer atoms are left out and counted.
+    baseline : optional
+        What is known before, of every pair: as for curves. It is cut off as all energies are.
     checkpoint : path, optional
         File that the sums are written to, atomically, at least every 30 s of the pass.
     resume : bool
@@ -149,12 +158,15 @@ def fit_structures(
                 warn_user(f"{message}; they have {alike or 'nothing like it'}")
     meshes = _meshes(first, cutoff, onset, smooth, elements, start)
     symbols = sorted({s for pair in meshes for s in pair})
-    baseline = energy_baseline(first, dict(reference_energies or {}))
-    train, held = Accumulator(symbols, meshes, baseline), Accumulator(symbols, meshes, baseline)
+    shifts = energy_baseline(first, dict(reference_energies or {}))
+    train, held = Accumulator(symbols, meshes, shifts), Accumulator(symbols, meshes, shifts)
     state = Checkpoint(checkpoint, train, held, {"seed": seed, "validation": validation})
     if resume:
         state.load()
-    problem = LeastSquares(train, held, chosen, dict(reference_energies or {}))
+    baselines = {}
+    if baseline is not None:
+        baselines = {pair: baseline_of(baseline, pair, m.start, m.cutoff.radius) for pair, m in meshes.items()}
+    problem = LeastSquares(train, held, chosen, dict(reference_energies or {}), baselines)
 
     def force_error() -> float:
         """RMSE of the forces so far; NaN while there are too few data."""
@@ -175,7 +187,7 @@ def fit_structures(
     if not problem.seen:
         raise ValueError(f"no two atoms of the structures are within the cutoff, {train.reach:g} A")
     functions, energies, strength = problem.solve(grid, k, feature)
-    notes = [note] if (note := problem.contradiction(grid, k, feature, strength)) else []
+    notes = [note] if (note := problem.contradiction(strength)) else []
     if len(width) > 2:
         functions = {pair: deepen(f, width, grid, k, seed, steps) for pair, f in functions.items()}
     functions = {

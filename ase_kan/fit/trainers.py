@@ -76,6 +76,8 @@ class Plan:
             raise ValueError(f"unknown loss {loss!r}: choose one of {', '.join(map(repr, LOSSES))}")
         if loss != LOSSES[0] and not single:
             raise ValueError(f"loss={loss!r} is for a single edge: leave width and optimizer out")
+        if curve.errors is not None and not single:
+            raise ValueError("errors and weights of points are for a single edge: leave width and optimizer out")
         return cls(optimizer, width, grid, k, feature, seed, steps, loss)
 
     @property

@@ -85,7 +85,7 @@ def plot_extrapolation(
     figure = Figure(figsize=(7.6, 6.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
     r = np.linspace(r_max / 1000, r_max, 3000)
-    bare, bare_slope = value_and_slope(function.bare, r)
+    bare, bare_slope = value_and_slope(function.learned, r)
     known = (r >= low) & (r <= high)
     for axes, curve in ((top, bare), (bottom, -bare_slope)):
         _shade_zones(axes, found, r_max)

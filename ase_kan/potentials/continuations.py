@@ -115,6 +115,10 @@ class Continuation:
 
     def describe(self) -> str:
         """The formula, and how smoothly it joins."""
+        return f"{self.formula()}, C{self.order} at {self.joint:g} A"
+
+    def formula(self) -> str:
+        """The formula, with its unit."""
         parts = [f"{c:+.6g} ({self.joint:g}/r)^{n:.4g}" for c, n in self.terms]
         parts += [f"{c:+.6g} exp(-{n:.4g} (r/{self.joint:g} - 1))" for c, n in self.exponentials]
         if self.charges is not None and self.blend is None:
@@ -125,7 +129,7 @@ class Continuation:
             parts.append(f"{self.constant:+.6g}")
         if self.charges is not None and self.blend is not None:
             parts.append(f"going over to ZBL{self.charges} from {self.blend[1]:.4g} to {self.blend[0]:.4g} A")
-        return f"{' '.join(parts)} eV, C{self.order} at {self.joint:g} A"
+        return f"{' '.join(parts)} eV"
 
 
 def zbl(r: Tensor, z1: int, z2: int) -> Tensor:

@@ -2,12 +2,14 @@
 
     phi(r) = C[E(r)],    E(r) = e0 + e1 KAN((x(r) - x0) / x1) within the data, core(r) below, tail(r) beyond
 
-with the feature x(r), the affine maps (x0, x1) and (e0, e1) that bring the data to order one, and C the cutoff.
+with the feature x(r), the affine maps (x0, x1) and (e0, e1) that bring the data to order one, and C the cutoff. A
+baseline B(r), what is known before the fit (ZBL, Coulomb, another potential), is added to the KAN and to the tail; the
+core stands for all of the energy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,6 +47,8 @@ LEFT_OUT = 1e-2
 LIQUID = 1.19
 #: Exponents of tails above this have a finite lattice sum.
 SUMMABLE = 3.0
+#: Arrays of a baseline that is a function itself have this before their names.
+BASELINE = "baseline."
 #: Switching within less than the rest of the cutoff would be a wall.
 LATEST_ONSET = 0.98
 
@@ -75,6 +79,8 @@ class PairFunction(nn.Module):
         What takes over below and beyond their joints (see `Ends`); None leaves the KAN alone.
     coverage : Coverage, optional
         Which distances within the domain the data have; None if that is not known.
+    baseline : Continuation or PairFunction, optional
+        Added to the KAN and to the tail.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class PairFunction(nn.Module):
         core: Continuation | None = None,
         tail: Continuation | None = None,
         coverage: Coverage | None = None,
+        baseline: Continuation | PairFunction | None = None,
     ) -> None:
         super().__init__()
         if network.width[0] != 1 or network.width[-1] != 1:
@@ -107,24 +114,34 @@ class PairFunction(nn.Module):
         self.core = core
         self.tail = tail
         self.coverage = coverage
+        self.baseline = baseline
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """Ranges within the domain, Angstrom, where the data have no or hardly any pairs."""
         return () if self.coverage is None else self.coverage.gaps(self.domain)
 
-    def bare(self, r: Tensor) -> Tensor:
-        """The KAN alone, eV: no core, tail or cutoff. Any shape."""
+    def learned(self, r: Tensor) -> Tensor:
+        """The KAN alone, eV: no baseline, core, tail or cutoff. Any shape."""
         reduced = (get_feature(self.feature).of_r(r) - self.x.shift) / self.x.scale
         output: Tensor = self.network(reduced.reshape(-1, 1))
         return self.e.shift + self.e.scale * output.reshape(r.shape)
+
+    def bare(self, r: Tensor) -> Tensor:
+        """The KAN and its baseline, eV: no core, tail or cutoff. Any shape."""
+        return self.learned(r) if self.baseline is None else self.learned(r) + self.baseline(r)
 
     def forward(self, r: Tensor) -> Tensor:
         """phi(r) in eV for distances in Angstrom, any shape."""
         return self.cutoff.apply(self.uncut, r)
 
+    def beyond(self, r: Tensor) -> Tensor:
+        """Tail and baseline, eV: the energy beyond the data, without the cutoff. Any shape."""
+        assert self.tail is not None
+        return self.tail(r) if self.baseline is None else self.tail(r) + self.baseline(r)
+
     def uncut(self, r: Tensor) -> Tensor:
-        """The KAN with its core and tail, eV: no cutoff. Any shape."""
+        """The KAN with its baseline, core and tail, eV: no cutoff. Any shape."""
         low = None if self.core is None else self.core.joint
         high = None if self.tail is None else self.tail.joint
         if low is None and high is None:
@@ -133,8 +150,14 @@ class PairFunction(nn.Module):
         if self.core is not None:
             energy = replace_where(r < self.core.joint, energy, self.core, r)
         if self.tail is not None:
-            energy = replace_where(r > self.tail.joint, energy, self.tail, r)
+            energy = replace_where(r > self.tail.joint, energy, self.beyond, r)
         return energy
+
+    def with_ends(self, cutoff: Cutoff, core: Continuation | None, tail: Continuation | None) -> PairFunction:
+        """The same KAN and baseline with other ends."""
+        return PairFunction(
+            self.network, self.domain, cutoff, self.feature, self.x, self.e, core, tail, self.coverage, self.baseline
+        )
 
     def must_be_finite(self, name: str) -> None:
         """`ValueError` if energy or slope overflow from 0.4 of the shortest distance of the data to the cutoff."""
@@ -145,6 +168,13 @@ class PairFunction(nn.Module):
             bad = r[~np.isfinite(value_and_slope(self, r)).all(axis=0)]
         if len(bad):
             raise ValueError(f"the energy of {name} or its slope overflows at r = {bad[0]:.6g} A")
+
+    def joints(self) -> set[float]:
+        """Distances, up to the cutoff, where another formula takes over or the KAN is not smooth."""
+        found = {end.joint for end in (self.core, self.tail) if end is not None} | {self.cutoff.onset or 0.0}
+        if isinstance(self.baseline, PairFunction):
+            found |= self.baseline.joints() | {self.baseline.cutoff.radius}
+        return {r for r in found | self.rough_knots() if 0 < r < self.cutoff.radius}
 
     def rough_knots(self) -> set[float]:
         """Distances where the KAN has at most three continuous derivatives: its edges' knots, for k up to 4.
@@ -194,7 +224,13 @@ class PairFunction(nn.Module):
             "core": None if self.core is None else asdict(self.core),
             "tail": None if self.tail is None else asdict(self.tail),
             "coverage": None if self.coverage is None else asdict(self.coverage),
+            "baseline": self._baseline_header(),
         }
+
+    def _baseline_header(self) -> dict[str, Any] | None:
+        if isinstance(self.baseline, PairFunction):
+            return {"function": self.baseline.header()}
+        return None if self.baseline is None else {"formula": asdict(self.baseline)}
 
     @classmethod
     def restore(cls, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PairFunction:
@@ -217,12 +253,22 @@ class PairFunction(nn.Module):
             # Files of format 1 have no continuations.
             Continuation.restore(header.get("core")),
             Continuation.restore(header.get("tail")),
-            # Nor do those of format 2 have a coverage.
+            # Nor do those of format 2 have a coverage, those of format 3 a baseline.
             Coverage.restore(header.get("coverage")),
+            cls._restore_baseline(header.get("baseline"), tensors),
         )
 
+    @classmethod
+    def _restore_baseline(
+        cls, header: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
+    ) -> Continuation | PairFunction | None:
+        if header is None or "formula" in header:
+            return None if header is None else Continuation.restore(header["formula"])
+        inner = {name.removeprefix(BASELINE): t for name, t in tensors.items() if name.startswith(BASELINE)}
+        return cls.restore(header["function"], inner)
 
-def truncation_energy(tail: Continuation, radius: float, well: float) -> float:
+
+def truncation_energy(tail: Callable[[Tensor], Tensor], radius: float, well: float) -> float:
     """Energy (eV) per atom that a cutoff leaves out of a liquid, 2 pi rho int |E| r^2 dr with rho = 1.19 / well^3."""
     r = np.geomspace(radius, 30 * radius, 600)
     with torch.no_grad():
@@ -291,24 +337,26 @@ class Ends:
         rule, tail = self.rule(high), None
         core = self._core(function, elements, wall) if self.core and low > 0 else None
         if self.tail and rule.radius > high:
+            learned = function.learned
             if zero is not None:
-                tail = fading_tail(function.bare, function.domain)
+                tail = fading_tail(learned, function.domain)
             else:
                 slowest = SLOWEST if self.tail == "power" else SUMMABLE
-                tail = join_tail(far, function.bare) if far else match_tail(function.bare, function.domain, slowest)
-            if self.cutoff is None and zero is not None:
+                tail = join_tail(far, learned) if far else match_tail(learned, function.domain, slowest)
+            if self.cutoff is None and zero is not None and function.baseline is None:
                 rule, tail = self._cutoff_at_zero(function, zero), None
             elif self.cutoff is None:
-                scale = energy_scale(function.bare, low, high)
-                radii = np.linspace(high / ONSET_FRACTION, FARTHEST * high, 40)
-                cost = np.array([truncation_energy(tail, float(r), scale.energy / scale.force) for r in radii])
-                enough = cost <= LEFT_OUT * scale.energy
-                radius = float(radii[enough.argmax() if enough.any() else -1])
-                rule = Cutoff.choose(high, radius, self.onset, self.smooth)
-        known = function.coverage
-        return PairFunction(
-            function.network, function.domain, rule, function.feature, function.x, function.e, core, tail, known
-        )
+                rule = self._cutoff_by_cost(function.with_ends(rule, None, tail))
+        return function.with_ends(rule, core, tail)
+
+    def _cutoff_by_cost(self, function: PairFunction) -> Cutoff:
+        """Where what is left out beyond is little (see `truncation_energy`)."""
+        high = function.domain[1]
+        scale = energy_scale(function.bare, *function.domain)
+        radii = np.linspace(high / ONSET_FRACTION, FARTHEST * high, 40)
+        cost = np.array([truncation_energy(function.beyond, float(r), scale.energy / scale.force) for r in radii])
+        enough = cost <= LEFT_OUT * scale.energy
+        return Cutoff.choose(high, float(radii[enough.argmax() if enough.any() else -1]), self.onset, self.smooth)
 
     def _core(self, function: PairFunction, elements: tuple[str, str] | None, wall: EndLaw | None) -> Continuation:
         assert self.core is not None

@@ -117,8 +117,7 @@ class KANPotential:
 
     def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
         f = self.function(pair)
-        joints = {end.joint for end in (f.core, f.tail) if end is not None} | {f.cutoff.onset or 0.0}
-        return (*sorted(r for r in joints | f.rough_knots() if 0 < r < f.cutoff.radius), f.cutoff.radius)
+        return (*sorted(f.joints()), f.cutoff.radius)
 
     def __call__(self, r: Tensor, pair: Pair | None = None) -> Tensor:
         """phi(r) in eV, differentiable, for a float64 tensor of any shape."""
@@ -147,7 +146,7 @@ class KANPotential:
     def network(self, pair: Pair | None = None) -> KAN:
         """The genuine pykan model, from the reduced feature to the reduced energy (see `PairFunction`).
 
-        For a fit with pykan on ``feature="r"`` that is from Angstrom to eV.
+        Baselines are not part of it. For a fit with pykan on ``feature="r"`` that is from Angstrom to eV.
         """
         from ase_kan.kan.pykan import to_pykan
 
@@ -272,6 +271,9 @@ class KANPotential:
                 f"{name}: data from {f.domain[0]:g} to {f.domain[1]:g} A, {kind} the cutoff {f.cutoff.radius:g} A, "
                 f"KAN {list(f.network.width)} of {f.feature}, grid {f.network[0].n_cells}, k = {f.network[0].k}"
             )
+            if f.baseline is not None:
+                of = "another potential" if isinstance(f.baseline, PairFunction) else f.baseline.formula()
+                lines.append(f"{name}, baseline that is added to the KAN and beyond the data: {of}")
             if f.gaps:
                 lines.append(f"gaps, with hardly any pairs in the data: {named_gaps(name, f.gaps)}")
             lines += [

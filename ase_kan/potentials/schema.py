@@ -43,12 +43,11 @@ def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
         In one line, with the place in the header or the name of the array.
     """
     HEADER(header, "header")
-    expected = {
-        f"functions.{number}.network.layers.{layer}.{name}": dimensions
-        for number, entry in enumerate(header["pairs"])
-        for layer in range(len(entry["bases"]))
-        for name, dimensions in ARRAYS.items()
-    }
+    expected: dict[str, int] = {}
+    for number, entry in enumerate(header["pairs"]):
+        expected |= _arrays(f"functions.{number}.", entry)
+        if function := (entry.get("baseline") or {}).get("function"):
+            expected |= _arrays(f"functions.{number}.baseline.", function)
     for name in sorted(expected.keys() ^ tensors.keys()):
         raise ValueError(f"the array {name} is {'missing' if name in expected else 'unknown'}")
     for name, dimensions in expected.items():
@@ -61,6 +60,12 @@ def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"the array {name} has NaN or numbers beyond {LARGEST:g}")
         if name.endswith(".grid") and not bool((array.diff(dim=1) >= 0).all() & (array[:, -1] > array[:, 0]).all()):
             raise ValueError(f"the knots {name} must ascend")
+
+
+def _arrays(prefix: str, entry: Mapping[str, Any]) -> dict[str, int]:
+    """Names and dimensions of the arrays of a pair function."""
+    layers = range(len(entry["bases"]))
+    return {f"{prefix}network.layers.{n}.{name}": dimensions for n in layers for name, dimensions in ARRAYS.items()}
 
 
 def number(low: float, high: float) -> Check:
@@ -96,7 +101,7 @@ def sequence(item: Check, fewest: int, most: int) -> Check:
     return check
 
 
-def record(optional: tuple[str, ...] = (), **fields: Check) -> Check:
+def record(optional: tuple[str, ...] = (), /, **fields: Check) -> Check:
     """An object with these entries and no others."""
 
     def check(value: Any, where: str) -> None:
@@ -168,7 +173,7 @@ def continuation(steepest: float) -> Check:
             _refuse(value, where, "must be two distances, the shorter first")
 
     return record(
-        optional=("exponentials", "blend"),  # files of format 2 have neither
+        ("exponentials", "blend"),  # files of format 2 have neither
         joint=DISTANCE,
         terms=sequence(check_term, 0, 8),
         exponentials=sequence(check_rate, 0, 8),
@@ -210,9 +215,7 @@ AFFINE = record(shift=ENERGY, scale=scale)
 HISTOGRAM = record(edges=sequence(DISTANCE, 2, MOST_COUNTS + 1), counts=sequence(number(0, LARGEST), 1, MOST_COUNTS))
 #: Number of dimensions of the arrays of a layer.
 ARRAYS = {"grid": 2, "coef": 3, "scale_base": 2, "scale_spline": 2, "bias": 1}
-PAIR = record(
-    optional=("core", "tail", "coverage"),  # files of format 1 have none of them, those of format 2 no coverage
-    elements=or_none(sequence(symbol, 2, 2)),
+FUNCTION = dict[str, Check](
     bases=sequence(one_of(*BASE_FUNCTIONS), 1, MOST_LAYERS),
     domain=sequence(number(0.0, FARTHEST_DISTANCE), 2, 2),
     cutoff=record(radius=DISTANCE, onset=or_none(DISTANCE)),
@@ -223,5 +226,23 @@ PAIR = record(
     tail=or_none(continuation(LARGEST)),
     coverage=or_none(coverage),
 )
+
+
+def no_baseline(value: Any, where: str) -> None:
+    """A baseline has none of its own."""
+    if value is not None:
+        _refuse(value, where, "must be null")
+
+
+def baseline(value: Any, where: str) -> None:
+    """A formula or a function."""
+    kind = "formula" if isinstance(value, dict) and "formula" in value else "function"
+    inner = record(OPTIONAL, **FUNCTION, baseline=no_baseline)
+    record(**{kind: continuation(STEEPEST_CORE) if kind == "formula" else inner})(value, where)
+
+
+#: What files of format 1 (all of it), 2 (coverage and baseline) and 3 (baseline) lack.
+OPTIONAL = ("core", "tail", "coverage", "baseline")
+PAIR = record(OPTIONAL, elements=or_none(sequence(symbol, 2, 2)), **FUNCTION, baseline=or_none(baseline))
 MOST_PAIRS = 118 * 119 // 2
 HEADER = record(ase_kan=text, pairs=sequence(PAIR, 1, MOST_PAIRS), reference_energies=lone_atoms, info=remembered)

@@ -22,8 +22,9 @@ from ase_kan.data.files import replacing
 #: Raises a `ValueError` about a header and arrays that are not what they should be.
 Check = Callable[[dict[str, Any], dict[str, Tensor]], None]
 
-#: 2: continuations outside the data. 3: exponentials in them, and histograms of the data. Older files are read.
-FORMAT_VERSION = 3
+#: 2: continuations outside the data. 3: exponentials in them, and histograms of the data. 4: baselines. Older files
+#: are read.
+FORMAT_VERSION = 4
 
 
 def write(

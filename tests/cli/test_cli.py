@@ -61,6 +61,14 @@ def folder(tmp_path, monkeypatch, potential):
         ("fit short.extxyz -o x.kan --cutoff 3", 1, "short.extxyz, structure 0: ASE cannot read it"),
         ("fit zz.extxyz -o x.kan --cutoff 3", 1, "zz.extxyz, structure 1: ASE cannot read it: KeyError: 'Zz'"),
         ("fit far.extxyz -o x.kan --cutoff 4 --elements Zz", 1, "elements must be chemical symbols, got 'Zz'"),
+        ("fit lj.csv -o x.kan --weights energy=1", 2, "weights is for structures"),
+        ("fit lj.csv -o x.kan --group-key kind", 2, "group_key is for structures"),
+        ("fit lj.csv -o x.kan --baseline zbl", 1, "needs the elements of the curve"),
+        ("fit lj.csv -o x.kan --baseline Na=one", 2, "must be name=number, with commas between, got Na=one"),
+        ("fit lj.csv -o x.kan --baseline none.kan", 1, "no potential file at none.kan"),
+        ("fit zz.extxyz -o x.kan --cutoff 3 --weights energy", 2, "must be name=value, with commas between"),
+        ("fit zz.extxyz -o x.kan --cutoff 3 --weights e=1", 1, "weights are those of energy, forces, virial"),
+        ("fit far.extxyz -o x.kan --cutoff 4 --no-smooth --onset 0.9", 1, "smooth=False subtracts"),
         ("fit noise -o x.kan --cutoff 3", 1, "noise, structure 0: ASE cannot read it"),
         ("fit lj.csv -o lj.csv", 1, "lj.csv is read and would be overwritten"),
         ("fit lj.csv -o ./lj.csv", 1, "lj.csv is read and would be overwritten"),
@@ -164,3 +172,26 @@ def test_warnings_are_one_line(folder, capsys):
     err = capsys.readouterr().err.splitlines()
     assert [line for line in err if "warning" in line] == err
     assert any("does not head for zero" in line for line in err)
+
+
+def test_baseline_weights_and_errors(folder, capsys):
+    """A baseline from a file, errors of points, no switching; weights and groups of structures."""
+    errors = np.where(np.arange(len(R)) % 2, 1.0, 1e-3)
+    noisy = lj_energy(R) + np.where(errors == 1, 0.05, 0.0)
+    np.savetxt("noisy.csv", np.column_stack([R, noisy, errors]), delimiter=",", header="r,E,error", comments="")
+    assert main(["fit", "noisy.csv", "-o", "x.kan", "--no-smooth", "--cutoff", "3"]) == 0
+    fitted = KANPotential.load("x.kan")
+    assert fitted.function().cutoff.onset is None
+    inside = R[4:-4]
+    shift = fitted.energy(2.9) - lj_energy(2.9)
+    np.testing.assert_allclose(fitted.energy(inside) - shift, lj_energy(inside), atol=5e-3)
+    assert main(["fit", "lj.csv", "-o", "y.kan", "--baseline", "x.kan"]) == 0
+    assert KANPotential.load("y.kan").function().baseline is not None
+    frames = "2\nenergy={} kind={} w={} Properties=species:S:1:pos:R:3\nAr 0 0 0\nAr 0 0 {}\n"
+    rows = [(lj_energy(r), "near" if r < 1.5 else "far", float(r < 2.4), r) for r in R]
+    Path("dimers.extxyz").write_text("".join(frames.format(*row) for row in rows))
+    command = "fit dimers.extxyz -o z.kan --cutoff 2.6 --grid 8 --group-key kind --property-weight-keys energy=w"
+    assert main([*command.split(), "--weights", "energy=2"]) == 0
+    info = KANPotential.load("z.kan").info
+    assert set(info["groups"]) == {"near", "far"}
+    assert info["weights"]["energy"] == 2

@@ -116,10 +116,12 @@ def test_a_third_column_is_held_against_the_slope(n, span, tmp_path):
         for third in thirds[: 2 if n == 6 else 4]:
             path.write_text(text(columns=(r, noisy, third)))
             with pytest.raises(
-                ValueError, match=r"error estimate, or has other units: say --columns r,energy,skip|gradient"
+                ValueError, match=r"error estimate, or has other units: say --columns r,energy,error|gradient"
             ):
                 PairCurve.read(path)
             assert PairCurve.read(path, columns=("r", "energy", "skip")).force is None
+            if third.min() > 0:
+                np.testing.assert_array_equal(PairCurve.read(path, columns=("r", "energy", "error")).errors, third)
     path.write_text(text(columns=(r, noisy, third)))
     np.testing.assert_array_equal(PairCurve.read(path, columns=("r", "energy", "force")).force, third)
     path.write_text(text(columns=(r, noisy, lj_force(r)), head="r E gradient\n"))
@@ -230,3 +232,21 @@ def test_what_is_a_curve_is_decided_by_content(tmp_path):
         assert not is_curve(tmp_path / name)
     (tmp_path / "dump.lammpstrj").write_text("ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n2\n1 2\n3 4\n")
     assert not is_curve(tmp_path / "dump.lammpstrj")
+
+
+def test_errors_of_energies_are_read_by_name_and_in_their_unit(tmp_path):
+    path, r = tmp_path / "curve.dat", np.linspace(1, 2, 8)
+    errors = np.linspace(0.1, 0.3, 8)
+    path.write_text(text(columns=(r, lj_energy(r), lj_force(r), errors), head="r/A E/eV F error/meV\n"))
+    curve = PairCurve.read(path)
+    np.testing.assert_allclose(curve.errors, errors / 1e3)
+    np.testing.assert_array_equal(curve.force, lj_force(r))
+    path.write_text(text(columns=(r, lj_energy(r), errors), head="r E uncertainty\n"))
+    np.testing.assert_allclose(
+        PairCurve.read(path, units=("A", "kcal/mol")).errors, errors * ase.units.kcal / ase.units.mol
+    )
+    path.write_text(text(columns=(r, lj_energy(r), errors - 0.1), head="r E error\n"))
+    with pytest.raises(ValueError, match="errors must be positive"):
+        PairCurve.read(path)
+    with pytest.raises(ValueError, match="error at most once"):
+        PairCurve.read(path, columns=("r", "energy", "error", "error"))

@@ -111,3 +111,26 @@ def test_curve_files(tmp_path):
         PairCurve.read(tmp_path / "e.dat")
     with pytest.raises(FileNotFoundError, match="no curve file"):
         PairCurve.read(tmp_path / "nothing.dat")
+
+
+def test_weights_are_one_over_squared_errors():
+    r = np.linspace(1, 2, 6)
+    weights = np.array([1.0, 4.0, 0.0, 0.25, 1.0, 1.0])
+    curve = PairCurve(r[::-1], lj_energy(r[::-1]), lj_force(r[::-1]), weights=weights[::-1])
+    used = weights > 0
+    np.testing.assert_array_equal(curve.r, r[used])
+    np.testing.assert_allclose(curve.force, lj_force(r[used]), rtol=1e-14)
+    np.testing.assert_allclose(curve.errors, [1, 0.5, 2, 1, 1])
+    for bad, message in ((-weights, "not be negative"), (0 * weights, "not all zero"), (weights[:3], r"shape \(6,\)")):
+        with pytest.raises(ValueError, match=message):
+            PairCurve(r, lj_energy(r), weights=bad)
+    with pytest.raises(ValueError, match="either errors or weights"):
+        PairCurve(r, lj_energy(r), errors=np.ones(6), weights=weights)
+
+
+def test_parts_of_a_curve_keep_their_errors():
+    from ase_kan.fit.holdout import part
+
+    r = np.linspace(1, 2, 6)
+    curve = PairCurve(r, lj_energy(r), errors=0.1 * r)
+    np.testing.assert_array_equal(part(curve, r > 1.3).errors, 0.1 * r[r > 1.3])

@@ -37,3 +37,30 @@ def test_curves_that_do_not_make_a_potential_are_refused():
         fit([first, curve(("Ne", "Ar"), 0.9)])
     with pytest.raises(TypeError, match="takes a PairCurve or Structures"):
         fit([])
+
+
+def test_mixed_lennard_jones_is_the_one_of_mixed_parameters():
+    """Lorentz-Berthelot: the mean of the distances, the geometric mean of the depths."""
+    first, second = curve(("Ar", "Ar"), 1.2, 80), curve(("Ne", "Ne"), 0.9, 80)
+    second = PairCurve(second.r, 0.25 * second.energy, 0.25 * second.force, ("Ne", "Ne"))
+    result = fit([first, second], mixing="lorentz-berthelot")
+    r = np.linspace(1.0, 2.5, 60) * 1.05
+    np.testing.assert_allclose(result.potential.energy(r, ("Ar", "Ne")), 0.5 * lj_energy(r / 1.05), atol=1e-6)
+    assert "Ar-Ne, by lorentz-berthelot mixing:" in result.report
+    assert result.potential.info["pairs"]["Ar-Ne"]["mixing"] == "lorentz-berthelot"
+    unmixed = fit([first, second]).potential
+    assert set(unmixed.pairs) == {("Ar", "Ar"), ("Ne", "Ne")}
+
+
+def test_mixing_is_refused_where_there_is_nothing_to_mix_from():
+    first, unlike = curve(("Ar", "Ar"), 1.0), curve(("Ar", "Ne"), 0.9)
+    r = np.linspace(0.8, 2.0, 60)
+    soft = PairCurve(r, np.exp(-r / 0.1), elements=("Kr", "Kr"))
+    with pytest.raises(ValueError, match="unknown mixing 'kong': choose 'lorentz-berthelot'"):
+        fit([first, unlike], mixing="kong")
+    with pytest.raises(ValueError, match="its own curve Ne-Ne is needed"):
+        fit([first, unlike, curve(("Kr", "Kr"), 1.0)], mixing="lorentz-berthelot")
+    with pytest.raises(ValueError, match="Kr-Kr has no well from which to mix"):
+        fit([first, soft], mixing="lorentz-berthelot")
+    with pytest.raises(TypeError, match="mixing is for several curves"):
+        fit(first, mixing="lorentz-berthelot")
