@@ -58,7 +58,7 @@ MUTATIONS = (
     ("fit/evidence.py", "left[c + 1 : c + k + 1] -= self.rows[c, 1 : k + 1] * left[c]", "pass", "tests/fit/test_evidence.py"),
     ("fit/curve_model.py", "- cross * residual[n:]) / rest", "+ cross * residual[n:]) / rest", "tests/fit/test_evidence.py"),
     ("fit/curve_model.py", "np.sqrt(np.maximum(1.0, size / HUBER))", "np.ones(len(size))", "tests/fit/test_evidence.py"),
-    ("fit/curve.py", "if law is not None and law.exact", "if False", "tests/fit/test_end_laws.py"),
+    ("fit/trainers.py", "if law is not None and law.exact", "if False", "tests/fit/test_end_laws.py"),
     ("potentials/end_laws.py", "(b * t) ** 2 * exponential", "b * t * exponential", "tests/fit/test_end_laws.py"),
     ("potentials/end_laws.py", "NOTHING_MARGIN = 6.0", "NOTHING_MARGIN = 600.0", "tests/fit/test_end_laws.py"),
     ("potentials/joints.py", "blended = replace(wall, charges=charges, blend=(low, high))", "blended = wall", "tests/fit/test_end_laws.py"),

@@ -19,6 +19,7 @@ from ase import Atoms
 from ase_kan.engines.guard import Extrapolation, domain_with_tolerance, gaps_with_tolerance
 from ase_kan.engines.neighbors import NeighborList, check_limits
 from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
+from ase_kan.engines.radial import RadialGrid, RadialSums, radial_sums
 from ase_kan.potentials.coverage import Gap
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.potentials.protocol import PairPotential
@@ -100,6 +101,10 @@ class AutogradEngine:
         self._last = structure.copy()
         virial = full[VOIGT]
         return Evaluation(total, forces, virial, found, energies, virials)
+
+    def radial(self, grids: list[RadialGrid], nodes: int, atoms: Atoms, forces: bool) -> RadialSums:
+        """Sums of the last evaluation, which was of these atoms, for functions that are linear between nodes."""
+        return radial_sums(self.potential, grids, nodes, atoms, forces)
 
     def _update_pairs(self, structure: Structure) -> None:
         """Bring the neighbor list up to date, sorted by the kind of pair."""

@@ -15,9 +15,10 @@ from ase_kan.engines.autograd import AutogradEngine
 from ase_kan.engines.guard import Extrapolation, domain_with_tolerance, gaps_with_tolerance
 from ase_kan.engines.neighbors import check_limits, periodic_box
 from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
+from ase_kan.engines.radial import RadialGrid, RadialSums, kinds_of, radial_sums
 from ase_kan.potentials.coverage import Gap
 from ase_kan.potentials.tables import SplinePotential
-from ase_kan.types import Array, Index, Pair, pair_name, sorted_pair
+from ase_kan.types import Array, Index, pair_name
 
 try:
     from ase_kan.engines import _kernel
@@ -65,6 +66,7 @@ class CompiledEngine:
         self._symbols: list[str] = []
         self._gaps: list[tuple[str, Gap]] = []
         self._builds = 0
+        self._inner = False  # whether the last evaluation was left to the reference
 
     def __getstate__(self) -> dict[str, Any]:
         # Lists and tables are made again: a copy starts as if it had seen no atoms.
@@ -96,7 +98,8 @@ class CompiledEngine:
             kernel = self._take_structure(Structure.of(atoms))
         positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
         sums = KernelSums(*kernel.compute(positions, per_atom))
-        if sums.inner or not math.isfinite(sums.energy):
+        self._inner = sums.inner or not math.isfinite(sums.energy)
+        if self._inner:
             # Closer than the tables go: the reference has the value, or knows what to say.
             try:
                 return self._reference.evaluate(atoms, per_atom, list(CHANGES))
@@ -112,6 +115,17 @@ class CompiledEngine:
     def outside(self) -> tuple[Index, Index, Array]:
         """Both atoms and the distance of every pair outside the data in the last evaluation."""
         return self._kernel.outside() if self._kernel else _nothing()
+
+    def radial(self, grids: list[RadialGrid], nodes: int, atoms: Atoms, forces: bool) -> RadialSums:
+        """Sums of the last evaluation, which was of these atoms, for functions that are linear between nodes."""
+        if self._kernel is None or self._inner:
+            return radial_sums(self.potential, grids, nodes, atoms, forces)
+        ends = np.array([grid[:3] for grid in grids])
+        levels = np.array([np.interp(np.linspace(0, 1, LEVELS), np.linspace(0, 1, len(g.grades)), g.grades) for g in grids])
+        energy, pulls, virial, graded, lost = self._kernel.radial(ends, levels, nodes, forces)
+        n = len(atoms)
+        pulls = None if pulls is None else pulls.reshape(n, 3, -1)
+        return RadialSums(energy, pulls, virial, graded, lost.astype(bool))
 
     def _take_structure(self, structure: Structure) -> _kernel.Kernel:
         check_limits(structure.positions, structure.cell)
@@ -135,16 +149,14 @@ class CompiledEngine:
 
     def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
         n = len(symbols)
-        pairs: list[Pair | None] = (
-            [None] if symbols == [""] else [(a, b) for k, a in enumerate(symbols) for b in symbols[k:]]
-        )
+        pairs = kinds_of(symbols)
         table_of = np.zeros((max(n, 1), max(n, 1)), dtype=int)
         rows, columns = np.triu_indices(n)
         table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
         kernel = _kernel.Kernel(max(n, 1), table_of.ravel().tolist(), self.potential.cutoff, self.skin)
         self._gaps = []
         for pair in pairs:
-            if pair is not None and not {None, sorted_pair(pair)} & set(self.potential.pairs):
+            if pair is not None and not {None, pair} & set(self.potential.pairs):
                 # All of it is closer than the table goes: should such a pair meet, the reference says what is missing.
                 reach = self.potential.cutoff
                 kernel.add_table(reach, 0.0, reach, 2 * reach**2, 0.0, [], [], np.zeros((1, 8)))

@@ -14,6 +14,7 @@ from ase_kan.fit.curve_model import energy_offset_and_scale, wall_of
 from ase_kan.fit.curve_report import check_tail, describe_fit
 from ase_kan.fit.holdout import MIN_POINTS, held_out, part, rmse, split
 from ase_kan.fit.linear import FOLDS
+from ase_kan.fit.posteriors import curve_posterior
 from ase_kan.fit.result import FitResult, training_bar
 from ase_kan.fit.trainers import DEFAULT_FEATURE, SMOOTH_DEGREE, TRAINERS, Plan, train
 from ase_kan.potentials.continuations import Continuation, ends_at_zero
@@ -245,7 +246,8 @@ def _fit(
             f"{bare_held.energy_rmse:.2e} eV"
         )
     told += describe_fit(function, trained.model, bare_held, ends)
-    potential = KANPotential({curve.elements: function}, info=info)
+    known = curve_posterior(function, trained.model, learned, rest, error, wall, far)
+    potential = KANPotential({curve.elements: function}, info=info, posterior=known)
     return FitResult(potential, history, *errors, report="\n".join(told))
 
 

@@ -76,6 +76,8 @@ class CurveModel:
         R of the coefficients: their covariance is (sigma De)^2 R^-1 R^-T.
     outliers : ndarray
         Distances of points that count less than half (Angstrom).
+    misfit : float
+        RMS of the errors of left-out points over what noise and posterior allow for, 1 at least.
     """
 
     network: KANNetwork
@@ -92,6 +94,14 @@ class CurveModel:
     smoothness: Smoothness
     posterior: Triangle
     outliers: Array
+    misfit: float
+
+    def factor(self) -> Array:
+        """L of the covariance L L^T of the coefficients, eV; shape (coefficients, coefficients)."""
+        n, k = len(self.posterior.rows), self.posterior.rows.shape[1] - 2
+        units = Rows.of(np.eye(n), np.zeros(n), k)
+        scale = self.misfit * self.smoothness.sigma * self.depth
+        return scale * self.posterior.whiten(units).T
 
 
 def energy_offset_and_scale(energy: Array) -> tuple[float, float]:
@@ -184,8 +194,13 @@ class CurveProblem:
         difference = np.diff(np.eye(self.order + 1), self.order, axis=0)[0]
         triangle = Triangle.of(tied, self.n).with_penalty(difference, smoothness.weights[:, None])
         coef = triangle.solve()[:, 0]
-        left_out = self._left_out(rows, tied, difference, smoothness.weights) * scale * self.e.scale
+        left_out = self._left_out(rows, tied, difference, smoothness.weights)
+        here = (rows.values * coef[rows.first[:, None] + np.arange(self.k + 1)]).sum(axis=1) - rows.target
+        # residual / sqrt(1 - h) has the deviation of the noise.
+        squares = np.abs(here * left_out) / smoothness.sigma**2
         n = len(self.curve)
+        misfit = float(np.sqrt(max(1.0, squares[1 : n - 1].mean()))) if n > 2 else 1.0
+        left_out = left_out * scale * self.e.scale
         forces = None if self.curve.force is None else -left_out[n:] / (FORCE_WEIGHT * self.curve.r)
         return CurveModel(
             KANNetwork.of_spline(self.knots, coef),
@@ -202,15 +217,13 @@ class CurveProblem:
             smoothness,
             triangle,
             self.curve.r[:0] if self.inflation is None else self.curve.r[self.inflation**2 > 2],
+            misfit,
         )
 
     def stretch(self, smoothness: Smoothness) -> Stretch:
         """The curve with its noise."""
-        s = smoothness.sigma * self.models[list(self.models)[smoothness.noise]] * self.e.scale
-        force = self.curve.force
-        return Stretch(
-            self.curve.r, self.curve.energy, s, force, None if force is None else s / (FORCE_WEIGHT * self.curve.r)
-        )
+        noise = smoothness.sigma * self.models[list(self.models)[smoothness.noise]] * self.e.scale
+        return _stretch(self.curve, noise)
 
     def _tie(self, law: EndLaw, sigma: float) -> Rows:
         """E, r E' and r^2 E'' of a law at its joint."""
@@ -281,9 +294,17 @@ def choose_model(
 
 def wall_of(curve: PairCurve, noise: Array) -> EndLaw | None:
     """What the near end of a curve supports, for noise (eV) of its energies that is known already."""
-    error = None if curve.force is None else noise / (FORCE_WEIGHT * curve.r)
-    stretch = Stretch(curve.r, curve.energy, noise, curve.force, error)
-    return choose_wall(stretch, float(curve.r[int(np.argmin(curve.energy))]))
+    return choose_wall(_stretch(curve, noise), float(curve.r[int(np.argmin(curve.energy))]))
+
+
+def tail_of(curve: PairCurve, noise: Array) -> EndLaw | None:
+    """What its far end supports."""
+    return choose_tail(_stretch(curve, noise), float(curve.r[int(np.argmin(curve.energy))]), coulomb=False)
+
+
+def _stretch(curve: PairCurve, noise: Array) -> Stretch:
+    force_noise = None if curve.force is None else noise / (FORCE_WEIGHT * curve.r)
+    return Stretch(curve.r, curve.energy, noise, curve.force, force_noise)
 
 
 def laws_of_ends(

@@ -10,6 +10,7 @@ import numpy as np
 from ase_kan.data.curve import PairCurve
 from ase_kan.fit.curve import fit_curve
 from ase_kan.fit.mixing import RULES, mixed_curves
+from ase_kan.fit.posteriors import joined
 from ase_kan.fit.result import FitResult
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import pair_name, sorted_pair
@@ -60,8 +61,9 @@ def fit_curves(curves: Sequence[PairCurve], *, mixing: str | None = None, **keyw
     def together(values: Iterable[float]) -> float:
         return float(np.sqrt(np.mean(np.square(list(values)))))
 
+    known = joined([r.potential.known_posterior() for r in results], [pair in mixed for pair in functions])
     return FitResult(
-        KANPotential(functions, info=info),
+        KANPotential(functions, info=info, posterior=known),
         {key: np.array([together(r.history[key][-1] for r in results)]) for key in ("train", "holdout")},
         together(r.energy_rmse for r in results),
         together(r.force_rmse for r in results),

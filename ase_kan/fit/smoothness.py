@@ -134,6 +134,17 @@ class Evidence:
         free = max(self.count - self.flat, 1.0)
         return c, (prior - posterior - free * np.log(loss + float(c @ q @ c))) / 2
 
+    def root(self, strength: Strength) -> Array:
+        """L of the covariance L L^T of the coefficients: the loss per free datum times (A + Q)^-1."""
+        q, _ = self.penalty(strength)
+        (triangle, _), scale = self._factor(q)
+        c = self.solve(strength)[0]
+        loss = self.constant - 2 * float(c @ self.vector) + float(c @ self.matrix @ c)
+        square = max(loss, RESOLUTION * self.constant, TINY) + float(c @ q @ c)
+        inverse = scipy.linalg.solve_triangular(triangle, np.diag(scale), lower=True)
+        root: Array = np.sqrt(square / max(self.count - self.flat, 1.0)) * inverse.T
+        return root
+
     def determined(self, strength: Strength) -> float:
         """How many parameters the data determine."""
         return self.spent(strength, self.matrix)

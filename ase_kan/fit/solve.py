@@ -22,6 +22,7 @@ from ase_kan.potentials.continuations import Continuation
 from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.features import get_feature, value_and_slope
 from ase_kan.potentials.pair import Affine, PairFunction
+from ase_kan.potentials.posterior import PairPosterior, Posterior
 from ase_kan.types import Array, Pair
 
 #: Virials contradict the rest if it multiplies the square of their error by so much, and adds this of their variance.
@@ -178,6 +179,30 @@ class LeastSquares:
 
     def _lone(self, name: str) -> int:
         return len(self.train.elements) if name == "energy" else 0
+
+    def posterior(self, strength: Strength) -> Posterior:
+        """What is known of all pair energies and lone atoms, after `solve`."""
+        system = self._system
+        assert system is not None
+        problem = self._problem(system, system.columns)
+        c = problem.evidence(self.weights, 1.0).solve(strength)[0]
+        evidence = problem.evidence(self.weights, problem.effective_count(self.weights, c))
+        root, n_free = evidence.root(strength), evidence.flat
+        grids = [(x, knots) for x, knots, _ in system.grids.values()]
+        cells, at, pairs = len(grids[0][1]) - 1 - 2 * system.k, 0, []
+        for _ in grids:
+            pairs.append(PairPosterior(at, -1.0, 1.0, cells, system.k))
+            at += cells + system.k
+        z = system.fixed + system.columns @ c
+        residual = {name: self._residual(name, z) for name, part in self.train.equations.items() if part.count}
+        free = [s for s in self.train.elements if s not in self.given]
+        return Posterior.of(np.concatenate([root[n_free:], root[:n_free]]), pairs, free, residual)
+
+    def _residual(self, name: str, z: Array) -> float:
+        """RMS error of a property over training and held-out structures."""
+        parts = [part for part in (a.equations[name] for a in (self.train, self.held)) if part.count]
+        squares = sum(part.mean_square(z) * part.weight for part in parts)
+        return float(np.sqrt(squares / sum(part.weight for part in parts)))
 
     def mesh_solution(self, functions: Mapping[Pair, PairFunction], energies: Mapping[str, float]) -> Array:
         """The potential in terms of the columns of the normal equations."""

@@ -50,7 +50,7 @@ def result_of(
         "interrupted": interrupted,
     }
     by_pair: dict[Pair | None, PairFunction] = dict(functions.items())
-    potential = KANPotential(by_pair, energies, info)
+    potential = KANPotential(by_pair, energies, info, problem.posterior(strength))
 
     def error_of(name: str, which: str) -> float:
         value = errors.get(name, {}).get(which)

@@ -17,7 +17,7 @@ A core with A > 0 and E' < 0 is monotone and convex everywhere below the joint: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +130,31 @@ class Continuation:
         if self.charges is not None and self.blend is not None:
             parts.append(f"going over to ZBL{self.charges} from {self.blend[1]:.4g} to {self.blend[0]:.4g} A")
         return f"{' '.join(parts)} eV"
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A law that an end may follow instead of the one in use.
+
+    Parameters
+    ----------
+    factor : float
+        Root of its weight.
+    law : Continuation
+        The energy by this law; with `added` what it adds to the energy.
+    added : bool
+    """
+
+    factor: float
+    law: Continuation
+    added: bool
+
+    @classmethod
+    def restore(cls, header: Mapping[str, Any]) -> Deviation:
+        """From the JSON of `dataclasses.asdict`."""
+        law = Continuation.restore(header["law"])
+        assert law is not None
+        return cls(float(header["factor"]), law, bool(header["added"]))
 
 
 def zbl(r: Tensor, z1: int, z2: int) -> Tensor:

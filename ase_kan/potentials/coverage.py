@@ -20,6 +20,8 @@ Gap = tuple[float, float]
 
 #: Most cells, and pairs of atoms per cell that they need on the average: with fewer, the cells are wider.
 CELLS, PAIRS_PER_CELL = 40, 5
+#: How far beyond an end (a part of it) the grade grows by one: below the data energies change faster than beyond.
+BELOW, BEYOND = 0.03, 0.3
 #: A cell is sparse that has fewer pairs than this, and less than this part of what a typical cell has.
 SPARSE, SPARSE_PART = 3, 0.1
 
@@ -86,3 +88,46 @@ def gaps_of(potential: Any, pair: tuple[str, str] | None) -> tuple[Gap, ...]:
 def named_gaps(name: str, gaps: Sequence[Gap]) -> str:
     """For messages."""
     return f"{name} {' and '.join(f'{low:.3f} to {high:.3f} A' for low, high in gaps)}"
+
+
+def grade(r: Array, domain: tuple[float, float], gaps: Sequence[Gap]) -> Array:
+    """How far distances lie outside the data.
+
+    1 at an edge of the data, growing by one with every 3 % of the distance below them and within gaps, and with every
+    30 % beyond them; inside, it falls to 0 in the same way. As with the grades of moment tensor potentials, 2 is
+    reason to take care, and 10 to stop (I. S. Novikov et al., Mach. Learn.: Sci. Technol. 2, 025002, 2021).
+
+    Parameters
+    ----------
+    r : ndarray
+        Angstrom, any shape.
+    domain : (float, float)
+        Smallest and largest distance of the data.
+    gaps : sequence of (float, float)
+        Ranges within without data.
+    """
+    low, high = domain
+    outside = np.maximum((low - r) / (BELOW * low), (r - high) / (BEYOND * high))
+    for start, end in gaps:
+        # A gap at an end of the domain has one edge.
+        left = np.inf if start <= low else (r - start) / (BELOW * start)
+        right = np.inf if end >= high else (end - r) / (BELOW * end)
+        within = np.minimum(left, right)
+        outside = np.maximum(outside, np.where(np.isfinite(within), within, 0.0))
+    return np.asarray(np.maximum(1 + outside, 0.0), dtype=np.float64)
+
+
+def within_grade(
+    limit: float, domain: tuple[float, float], gaps: Sequence[Gap]
+) -> tuple[tuple[float, float], tuple[Gap, ...]]:
+    """Ends of the data and gaps, moved to where the grade is `limit` (1 or more): what is outside then is beyond it."""
+    low, high = domain
+    more = limit - 1
+    edges = low * (1 - BELOW * more), high * (1 + BEYOND * more)
+    left = []
+    for start, end in gaps:
+        first = start if start <= low else start * (1 + BELOW * more)
+        last = end if end >= high else end * (1 - BELOW * more)
+        if first < last:
+            left.append((first, last))
+    return edges, tuple(left)

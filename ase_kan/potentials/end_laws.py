@@ -16,12 +16,12 @@ candidate is fitted by weighted least squares to a stretch of data; the Bayesian
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ase_kan.kan.householder import least_squares
-from ase_kan.potentials.continuations import Continuation
+from ase_kan.potentials.continuations import Continuation, Deviation
 from ase_kan.types import Array
 
 #: Shape parameters that are tried.
@@ -45,6 +45,10 @@ MISFIT, NOISE_FACTOR = 0.01, 1.5
 EXACT = 1e-7
 #: Fewest points that a law is fitted to.
 FEWEST = 4
+#: Residuals that noise does not explain count as so many independent data.
+FORM_DATA = 4.0
+#: Laws in the spread of an end: most of them, and the least weight.
+MOST_ALTERNATIVES, LEAST_WEIGHT = 8, 1e-3
 #: A tail is not determined if its energy beyond the data is known to less than this part.
 VAGUE = 0.2
 
@@ -95,6 +99,8 @@ class EndLaw:
         BIC.
     vague : float
         Standard error of the integral of E r^2 beyond the joint over that integral (tails).
+    spread : tuple of Deviation
+        The other laws that the data allow, each with the root of its weight, and the errors of this one's terms.
     """
 
     law: Continuation
@@ -103,6 +109,7 @@ class EndLaw:
     explained: float
     criterion: float
     vague: float = 0.0
+    spread: tuple[Deviation, ...] = ()
 
     def derivatives(self) -> Array:
         """E, r E' and r^2 E'' at the joint, eV."""
@@ -200,8 +207,43 @@ def _best(
         if np.isfinite(trial.criterion) and valid(_continuation(joint, trial)):
             law = _judge(stretch, joint, trial)
             if law.fits:
-                return law
+                return replace(law, spread=_spread(law, trial, [t for t in trials if valid(_continuation(joint, t))]))
     return None
+
+
+def _spread(law: EndLaw, chosen: _Trial, trials: Sequence[_Trial]) -> tuple[Deviation, ...]:
+    """What the laws that were tried, weighted by their evidence exp(-BIC / 2), leave open.
+
+    Residuals that noise does not explain are the form's: they are all alike, and count as `FORM_DATA` data.
+    """
+    count = len(chosen.residual)
+    part = 1.0 if law.exact else min(1.0, FORM_DATA / count)
+    best = min(trial.criterion for trial in trials)
+    weights = [float(np.exp(-part * (trial.criterion - best) / 2)) for trial in trials]
+    kept = sorted(range(len(trials)), key=lambda n: -weights[n])[:MOST_ALTERNATIVES]
+    total = sum(weights[n] for n in kept)
+    joint = law.law.joint
+    found = [
+        Deviation(float(np.sqrt(weights[n] / total)), _continuation(joint, trials[n]), added=False)
+        for n in kept
+        if weights[n] > LEAST_WEIGHT * total
+    ]
+    # Fewer independent residuals than points make the terms' errors larger.
+    for column in _roots(chosen) / np.sqrt(part) if len(chosen.coef) else ():
+        found.append(Deviation(1.0, _continuation(joint, replace(chosen, coef=column)), added=True))
+    return tuple(found)
+
+
+def _covariance(trial: _Trial) -> Array:
+    """Of the terms of a law, eV^2."""
+    square = float((trial.residual**2).mean())
+    return np.asarray(np.linalg.pinv(trial.matrix.T @ trial.matrix, hermitian=True) * square, dtype=np.float64)
+
+
+def _roots(trial: _Trial) -> Array:
+    """Vectors whose outer products add up to the covariance of the terms, shape (terms, terms)."""
+    values, vectors = np.linalg.eigh(_covariance(trial))
+    return np.asarray((vectors * np.sqrt(values.clip(0))).T, dtype=np.float64)
 
 
 def columns(r: Array, joint: float, form: Form) -> tuple[Array, Array, Array]:
@@ -250,14 +292,13 @@ def _fit(stretch: Stretch, joint: float, form: Form, margin: float = 0.0) -> _Tr
 
 def _judge(stretch: Stretch, joint: float, trial: _Trial) -> EndLaw:
     """How well a law fits, and how well it is known."""
-    size, matrix, coef = len(stretch), trial.matrix, trial.coef
-    square = float((trial.residual**2).mean())
+    size, coef = len(stretch), trial.coef
     energy = trial.residual[:size] * stretch.noise
     # Their changes are what a law explains: total energies are none of it.
     spread = float(np.std(stretch.energy)) + 1e-300
     errors, vague = np.zeros(3), 0.0
     if len(coef):
-        covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True) * square
+        covariance = _covariance(trial)
         ends = np.concatenate(columns(np.array([joint]), joint, trial.form))
         errors = np.sqrt(np.einsum("it,tu,iu->i", ends, covariance, ends).clip(0))
         beyond = joint * np.linspace(1, 3, 81)
@@ -268,7 +309,7 @@ def _judge(stretch: Stretch, joint: float, trial: _Trial) -> EndLaw:
         _continuation(joint, trial),
         errors,
         float(np.sqrt((energy**2).mean())) / spread,
-        float(np.sqrt(square)),
+        float(np.sqrt((trial.residual**2).mean())),
         trial.criterion,
         vague,
     )

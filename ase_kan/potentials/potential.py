@@ -18,9 +18,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ase_kan.potentials import schema, storage
-from ase_kan.potentials.coverage import Gap, named_gaps
+from ase_kan.potentials.coverage import Gap, grade, named_gaps
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
-from ase_kan.potentials.protocol import energies, forces
+from ase_kan.potentials.posterior import Posterior, unknown
+from ase_kan.potentials.protocol import distances, energies, forces
+from ase_kan.potentials.schema import FACTOR
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
 from ase_kan.version import __version__
 
@@ -39,6 +41,8 @@ class KANPotential:
         E0 per chemical symbol, eV. A copy is kept, which cannot be changed.
     info : dict, optional
         What the fit wants remembered (errors, seed, ...); must be JSON.
+    posterior : Posterior, optional
+        How well the pair energies are known.
 
     Raises
     ------
@@ -52,6 +56,7 @@ class KANPotential:
         pairs: Mapping[Pair | None, PairFunction],
         reference_energies: Mapping[str, float] | None = None,
         info: dict[str, Any] | None = None,
+        posterior: Posterior | None = None,
     ) -> None:
         if not pairs or (None in pairs and len(pairs) > 1):
             raise ValueError("give one function per pair of elements, or a single one for all of them under None")
@@ -69,6 +74,7 @@ class KANPotential:
         self._functions = tuple(pairs.values())
         self._reference_energies = lone
         self.info = dict(info or {})
+        self.posterior = posterior
 
     @property
     def pairs(self) -> tuple[Pair | None, ...]:
@@ -96,17 +102,19 @@ class KANPotential:
         ValueError
             If the pair is unknown, or left out where there are several.
         """
+        return self._functions[self.place(pair)]
+
+    def place(self, pair: Pair | None) -> int:
+        """Place of a pair in `pairs`."""
         if pair is None or self._keys == (None,):
             if len(self._keys) > 1:
                 raise ValueError(
                     f"this potential has several pairs, {self._names()}: say which, e.g. pair={self._keys[0]}"
                 )
-            index = 0
-        elif sorted_pair(pair) in self._keys:
-            index = self._keys.index(sorted_pair(pair))
-        else:
+            return 0
+        if sorted_pair(pair) not in self._keys:
             raise ValueError(f"the potential has no pair {'-'.join(pair)}; it was fitted for {self._names()}")
-        return self._functions[index]
+        return self._keys.index(sorted_pair(pair))
 
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         return self.function(pair).domain
@@ -127,7 +135,8 @@ class KANPotential:
     def to(self, device: str | torch.device, dtype: torch.dtype) -> KANPotential:
         """A copy whose arrays are on another device or of another type; results of `energy` are on the CPU only."""
         functions = (deepcopy(function).to(device=device, dtype=dtype) for function in self._functions)
-        return KANPotential(dict(zip(self._keys, functions, strict=True)), self._reference_energies, self.info)
+        moved = dict(zip(self._keys, functions, strict=True))
+        return KANPotential(moved, self._reference_energies, self.info, self.posterior)
 
     def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """phi(r) in eV for distances in Angstrom, any shape.
@@ -142,6 +151,41 @@ class KANPotential:
     def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """-dphi/dr in eV/Angstrom; positive is repulsive. Input as for `energy`."""
         return forces(self.function(pair), r)
+
+    def uncertainty(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """Standard deviation of phi(r), eV, for distances in Angstrom, any shape.
+
+        Of the function, not of noisy data about it; infinite where nothing can be said (module `posterior`).
+
+        Raises
+        ------
+        ValueError
+            As for `energy`; and for potentials that know nothing of their errors, as those from pykan models.
+        """
+        posterior, number, function = self.known_posterior(), self.place(pair), self.function(pair)
+        array = distances(r)
+        flat = array.ravel()
+        std = np.sqrt((posterior.modes(number, function, flat).value ** 2).sum(axis=1))
+        std[unknown(function, posterior.pairs[number], flat)] = np.inf
+        shaped: Array = std.reshape(array.shape)
+        return shaped
+
+    def grade(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """How far distances lie outside the data: 1 at their edge, more beyond, down to 0 inside (module `coverage`).
+
+        Raises
+        ------
+        ValueError
+            As for `energy`.
+        """
+        function = self.function(pair)
+        return grade(distances(r), function.domain, function.gaps)
+
+    def known_posterior(self) -> Posterior:
+        """The posterior; `ValueError` for potentials without one."""
+        if self.posterior is None:
+            raise ValueError("this potential does not know its errors: it was not fitted here, or by an older ase_kan")
+        return self.posterior
 
     def network(self, pair: Pair | None = None) -> KAN:
         """The genuine pykan model, from the reduced feature to the reduced energy (see `PairFunction`).
@@ -231,6 +275,9 @@ class KANPotential:
             for number, function in enumerate(self._functions)
             for name, tensor in function.state_dict().items()
         }
+        if self.posterior is not None:
+            header["posterior"] = self.posterior.header()
+            tensors[FACTOR] = torch.from_numpy(self.posterior.factor).float()
         storage.write(path, header, tensors, schema.check)
 
     @classmethod
@@ -256,7 +303,9 @@ class KANPotential:
                 raise ValueError("a pair is given twice")
             for pair, function in found:
                 function.must_be_finite(pair_name(pair))
-            return cls(dict(found), header["reference_energies"], header["info"])
+            known = header.get("posterior")
+            posterior = None if known is None else Posterior.restore(known, tensors[FACTOR].double().numpy())
+            return cls(dict(found), header["reference_energies"], header["info"], posterior)
         except ValueError as error:
             raise ValueError(f"{path} is not a valid potential: {error}") from None
 

@@ -30,6 +30,8 @@ STEEPEST_CORE = 100.0
 STEEPEST_RATE = 500.0
 #: Most cells of a histogram.
 MOST_COUNTS = 1000
+#: Most rows of the factor of a posterior, and its name.
+MOST_ROWS, FACTOR = 1_000_000, "posterior.factor"
 #: Deepest nesting of what a fit wants remembered.
 DEEPEST = 20
 
@@ -48,6 +50,9 @@ def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
         expected |= _arrays(f"functions.{number}.", entry)
         if function := (entry.get("baseline") or {}).get("function"):
             expected |= _arrays(f"functions.{number}.baseline.", function)
+    if (known := header.get("posterior")) is not None:
+        expected[FACTOR] = 2
+        _check_posterior(known, header, tensors.get(FACTOR))
     for name in sorted(expected.keys() ^ tensors.keys()):
         raise ValueError(f"the array {name} is {'missing' if name in expected else 'unknown'}")
     for name, dimensions in expected.items():
@@ -66,6 +71,27 @@ def _arrays(prefix: str, entry: Mapping[str, Any]) -> dict[str, int]:
     """Names and dimensions of the arrays of a pair function."""
     layers = range(len(entry["bases"]))
     return {f"{prefix}network.layers.{n}.{name}": dimensions for n in layers for name, dimensions in ARRAYS.items()}
+
+
+def _check_posterior(known: Mapping[str, Any], header: Mapping[str, Any], factor: Tensor | None) -> None:
+    """Whether a posterior goes with the pairs and its array."""
+    pairs = known["pairs"]
+    if len(pairs) != len(header["pairs"]):
+        raise ValueError(f"header.posterior has {len(pairs)} pairs, and the potential {len(header['pairs'])}")
+    rows = 0
+    for place, (pair, function) in enumerate(zip(pairs, header["pairs"], strict=True)):
+        where = f"header.posterior.pairs[{place}]"
+        if not pair["low"] < pair["high"]:
+            raise ValueError(f"{where} must have low below high")
+        if pair["at"] != rows:
+            raise ValueError(f"{where}.at must be {rows}, got {_short(pair['at'])}")
+        for end in ("core", "tail"):
+            if any(not law["added"] for law in pair[end] or ()) and function.get(end) is None:
+                raise ValueError(f"{where}.{end} has laws, and the function has no {end}")
+        rows += pair["cells"] + pair["k"]
+    rows += len(known["lone"])
+    if factor is not None and (factor.ndim != 2 or factor.shape[0] != rows or factor.shape[1] > MOST_COUNTS):
+        raise ValueError(f"the array {FACTOR} must have {rows} rows, got shape {tuple(factor.shape)}")
 
 
 def number(low: float, high: float) -> Check:
@@ -115,6 +141,16 @@ def record(optional: tuple[str, ...] = (), /, **fields: Check) -> Check:
     return check
 
 
+def one_of_range(low: int, high: int) -> Check:
+    """A whole number from `low` to `high`."""
+
+    def check(value: Any, where: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            _refuse(value, where, f"must be a whole number from {low} to {high}")
+
+    return check
+
+
 def or_none(check_value: Check) -> Check:
     """None, or what the other check takes."""
     return lambda value, where: None if value is None else check_value(value, where)
@@ -133,6 +169,14 @@ def lone_atoms(value: Any, where: str) -> None:
     for key, energy in value.items():
         symbol(key, where)
         ENERGY(energy, f"{where}.{key}")
+
+
+def residuals(value: Any, where: str) -> None:
+    """Errors by property."""
+    if not isinstance(value, dict) or not value.keys() <= {"energy", "forces", "virial"}:
+        _refuse(value, where, "must be an object of energy, forces and virial")
+    for key, error in value.items():
+        number(0, LARGEST)(error, f"{where}.{key}")
 
 
 def text(value: Any, where: str) -> None:
@@ -245,4 +289,31 @@ def baseline(value: Any, where: str) -> None:
 OPTIONAL = ("core", "tail", "coverage", "baseline")
 PAIR = record(OPTIONAL, elements=or_none(sequence(symbol, 2, 2)), **FUNCTION, baseline=or_none(baseline))
 MOST_PAIRS = 118 * 119 // 2
-HEADER = record(ase_kan=text, pairs=sequence(PAIR, 1, MOST_PAIRS), reference_energies=lone_atoms, info=remembered)
+DEVIATION = record(factor=number(0, 1), law=continuation(STEEPEST_CORE), added=one_of(False, True))
+LAWS = or_none(sequence(DEVIATION, 0, 40))
+POSTERIOR = record(
+    pairs=sequence(
+        record(
+            at=one_of_range(0, MOST_ROWS),
+            low=ENERGY,
+            high=ENERGY,
+            cells=one_of_range(1, MOST_COUNTS),
+            k=one_of_range(1, 20),
+            core=LAWS,
+            tail=LAWS,
+            guessed=one_of(False, True),
+        ),
+        1,
+        MOST_PAIRS,
+    ),
+    lone=sequence(symbol, 0, 118),
+    residual=residuals,
+)
+HEADER = record(
+    ("posterior",),  # potentials that are no fits, and files up to format 3, have none
+    ase_kan=text,
+    pairs=sequence(PAIR, 1, MOST_PAIRS),
+    reference_energies=lone_atoms,
+    info=remembered,
+    posterior=or_none(POSTERIOR),
+)

@@ -98,3 +98,10 @@ def test_knots_are_evenly_spaced_and_the_ends_exact(grid, k):
     np.testing.assert_allclose(np.diff(knots), 1.4 / grid, rtol=1e-12)
     assert len(knots) == grid + 2 * k + 1
     assert (knots[k], knots[-k - 1]) == (-0.3, 1.1)
+
+
+def test_reflections_do_not_cancel():
+    """A first column that nearly is minus a unit vector: its reflector must not be a difference of equal numbers."""
+    matrix = np.array([[-1.0, 1.0], [1e-9, 1.0], [2e-9, 3.0], [-1e-9, 2.0]])
+    solution = np.array([2.0, -3.0])
+    np.testing.assert_allclose(least_squares(matrix, matrix @ solution), solution, rtol=1e-12)

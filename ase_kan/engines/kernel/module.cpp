@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "radial.hpp"
 #include "sums.hpp"
 
 namespace nb = nanobind;
@@ -21,6 +22,8 @@ namespace {
 using Vectors = nb::ndarray<const double, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
 using Matrix = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<const double, nb::shape<-1, kan::ROW>, nb::c_contig, nb::device::cpu>;
+using Triples = nb::ndarray<const double, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+using Grid = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Numbers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Elements = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<const bool, nb::shape<3>, nb::c_contig, nb::device::cpu>;
@@ -215,6 +218,37 @@ class Kernel {
         return nb::make_tuple(out[0], out[1], out[2]);
     }
 
+    // Sums of the last calculation for functions that are linear between nodes (radial.hpp): (energy, forces or None,
+    // virial, grades, lost). `ends` has start, end and floor of each table, `grades` its grades.
+    nb::tuple radial(Triples ends, Grid grades, std::size_t nodes, bool forces) const {
+        const kan::System& s = sums_.system;
+        const std::size_t n = numbers_.size(), tables = s.tables.size(), columns = tables * nodes;
+        require(known_ && (sums_.listed() || n == 0), "nothing has been calculated");
+        require(ends.shape(0) == tables && grades.shape(0) == tables, "ends and grades must have a row per table");
+        require(nodes >= 2 && grades.shape(1) >= 2, "two nodes are the fewest");
+        std::vector<kan::RadialGrid> grids;
+        for (std::size_t t = 0; t < tables; ++t) {
+            const double* end = ends.data() + 3 * t;
+            require(end[0] < end[1], "the nodes of a table must start before they end");
+            grids.push_back({end[0], end[1], end[2], t * nodes, nodes, grades.data() + t * grades.shape(1),
+                             grades.shape(1)});
+        }
+        double *energy, *virial, *levels;
+        std::uint8_t* lost;
+        float* pulls = nullptr;
+        nb::object out[] = {array(columns, 1, &energy), nb::none(), array(6, columns, &virial), array(n, 1, &levels),
+                            array(n, 1, &lost)};
+        if (forces) out[1] = array(n, 3 * columns, &pulls);
+        std::fill(energy, energy + columns, 0.0), std::fill(virial, virial + 6 * columns, 0.0);
+        std::fill(levels, levels + n, 0.0), std::fill(lost, lost + n, std::uint8_t(0));
+        if (forces) std::fill(pulls, pulls + 3 * n * columns, 0.0f);
+        {
+            nb::gil_scoped_release release;
+            if (n > 0) kan::add_radial(s, grids, {energy, pulls, virial, levels, lost, columns});
+        }
+        return nb::make_tuple(out[0], out[1], out[2], out[3], out[4]);
+    }
+
     // (positions, numbers, cell, pbc) of the last calculation, or None.
     nb::object last() const {
         if (!known_ || sums_.last.size() != 3 * numbers_.size()) return nb::none();
@@ -256,6 +290,7 @@ NB_MODULE(_kernel, m) {
         .def("forget", &Kernel::forget)
         .def("compute", &Kernel::compute, nb::arg().noconvert(), nb::arg())
         .def("outside", &Kernel::outside)
+        .def("radial", &Kernel::radial, "ends"_a, "grades"_a, "nodes"_a, "forces"_a)
         .def("last", &Kernel::last)
         .def_prop_ro("builds", &Kernel::builds)
         .def_prop_ro("instructions", &Kernel::instructions);

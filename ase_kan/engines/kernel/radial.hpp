@@ -1,0 +1,36 @@
+// Sums over pairs for functions of the distance that are not yet chosen: each is linear between nodes, so that sums of
+// the weights of the nodes do for all of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "system.hpp"
+
+namespace kan {
+
+// The nodes of one table, uniform in the distance, and how far distances lie outside the data (its grades, on nodes of
+// their own over the same range). Closer than `floor`, nothing is known.
+struct RadialGrid {
+    double start, end, floor;
+    std::size_t first;            // column of its first node
+    std::size_t nodes;
+    const double* grades;
+    std::size_t n_grades;
+};
+
+// Weights of the nodes: of the energy (columns), of the forces (atoms, 3, columns) where they are wanted, and of the
+// virial (6, columns); the largest grade of each atom's pairs, and whether some are closer than the floor.
+struct RadialSums {
+    double* energy;
+    float* forces;
+    double* virial;
+    double* grades;
+    std::uint8_t* lost;
+    std::size_t columns;
+};
+
+void add_radial(const System& system, const std::vector<RadialGrid>& grids, const RadialSums& to);
+
+}  // namespace kan
