@@ -12,12 +12,12 @@ import numpy as np
 from ase import Atoms
 
 from ase_kan.engines.autograd import AutogradEngine
-from ase_kan.engines.guard import Extrapolation, domain_with_tolerance, gaps_with_tolerance
+from ase_kan.engines.guard import Extrapolation, Found, domain_with_tolerance, gaps_with_tolerance
 from ase_kan.engines.neighbors import check_limits, periodic_box
 from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
 from ase_kan.potentials.coverage import Gap
 from ase_kan.potentials.tables import SplinePotential
-from ase_kan.types import Array, Index, Pair, pair_name, sorted_pair
+from ase_kan.types import Array, Pair, pair_name, sorted_pair
 
 try:
     from ase_kan.engines import _kernel
@@ -109,9 +109,9 @@ class CompiledEngine:
         outside = Extrapolation(sums.below, sums.above, sums.inside_gaps, sums.shortest, find, tuple(self._gaps))
         return Evaluation(sums.energy, sums.forces, sums.virial, outside, sums.energies, sums.virials)
 
-    def outside(self) -> tuple[Index, Index, Array]:
+    def outside(self) -> Found:
         """Both atoms and the distance of every pair outside the data in the last evaluation."""
-        return self._kernel.outside() if self._kernel else _nothing()
+        return Found(*self._kernel.outside()) if self._kernel else _nothing()
 
     def _take_structure(self, structure: Structure) -> _kernel.Kernel:
         check_limits(structure.positions, structure.cell)
@@ -172,11 +172,11 @@ def choose_threads(wanted: int | None, n_atoms: int) -> int:
     return max(1, min(available, available if wanted is None else wanted))
 
 
-def _nothing() -> tuple[Index, Index, Array]:
-    return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
+def _nothing() -> Found:
+    return Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
 
 
-def _outside(structure: Structure, potential: SplinePotential) -> tuple[Index, Index, Array]:
+def _outside(structure: Structure, potential: SplinePotential) -> Found:
     """Every pair outside the data; looked for only when someone asks, by an engine of its own."""
     engine = CompiledEngine(potential, 0.0, None)
     engine.evaluate(structure.atoms(), False, list(CHANGES))

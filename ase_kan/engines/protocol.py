@@ -1,4 +1,4 @@
-"""What an engine is: sums of a pair potential over the atoms of a structure, and what it is given and gives."""
+"""What an engine is: sums of a potential over the atoms of a structure, and what it is given and gives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ase_kan.engines.guard import Extrapolation
-from ase_kan.potentials.protocol import PairPotential
+from ase_kan.potentials.protocol import Potential
 from ase_kan.types import Array, Index
 
 CHANGES = ("positions", "numbers", "cell", "pbc")
@@ -73,7 +73,7 @@ class Structure(NamedTuple):
         return Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
 
 
-def known_symbols(atomic_numbers: Index, potential: PairPotential) -> tuple[list[str], Index]:
+def known_symbols(atomic_numbers: Index, potential: Potential) -> tuple[list[str], Index]:
     """The symbols in the atoms, and the number of each atom's; all the same where one function serves all."""
     if not potential.elements:
         return [""], np.zeros(len(atomic_numbers), dtype=np.int64)

@@ -107,6 +107,10 @@ class EmbeddedAtomPotential(Protocol):
         """F(rho), differentiable, for a float64 tensor of any shape."""
 
 
+#: What a calculator takes.
+Potential = PairPotential | EmbeddedAtomPotential
+
+
 def missing_pairs(potential: PairPotential) -> list[Pair]:
     """Pairs of the potential's elements that it has no function for, since its data had none."""
     if None in potential.pairs:
