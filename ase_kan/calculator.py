@@ -1,4 +1,4 @@
-"""An ASE calculator for any pair potential.
+"""An ASE calculator for any pair or embedded-atom potential.
 
 ASE's base class copies the atoms, compares every array with a tolerance and copies the results on each call, which
 costs more than the forces of a small system. Here the engine remembers what it was given, exactly; what ASE promises
@@ -17,12 +17,16 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.engines.autograd import AutogradEngine
-from ase_kan.engines.compiled import CompiledEngine, compiled_available
+from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
+from ase_kan.engines.compiled import CompiledEngine, KernelEngine, compiled_available
+from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
+from ase_kan.engines.embedded_compiled import EmbeddedCompiledEngine
 from ase_kan.engines.guard import Extrapolation, Guard
 from ase_kan.engines.protocol import Engine
+from ase_kan.potentials.embedded_tables import EmbeddedTables
 from ase_kan.potentials.potential import KANPotential
-from ase_kan.potentials.protocol import PairPotential
+from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential
+from ase_kan.potentials.setfl import from_setfl, is_setfl
 from ase_kan.potentials.tables import SplinePotential, tabulate_once
 from ase_kan.types import Array
 from ase_kan.warn import warn_user
@@ -35,12 +39,13 @@ PER_ATOM = ("energies", "stresses")
 
 
 class KANCalculator(Calculator):
-    """Energy, forces and stress from a pair potential.
+    """Energy, forces and stress from a pair or an embedded-atom potential.
 
     Parameters
     ----------
-    potential : PairPotential, path or pykan model
-        A fitted potential, the file of a saved one, or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
+    potential : PairPotential, EmbeddedAtomPotential, path or pykan model
+        A fitted potential, the file of a saved one, a published ``.eam.alloy``, ``.eam.fs`` or ``.setfl`` file (see
+        `from_setfl`), or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
     engine : "auto", "compiled" or "autograd"
         ``"compiled"`` tabulates the potential once, on first use, with a certified error (`tabulate`; a
         compiled potential is taken as it is). ``"autograd"`` evaluates the potential itself. ``"auto"`` is compiled
@@ -50,9 +55,9 @@ class KANCalculator(Calculator):
     threads : int, optional
         Of the compiled engine; default 1 below 20,000 atoms, above as many as the process may use.
     on_extrapolation : "warn", "raise" or "ignore"
-        What to do when atoms are closer or farther than the data of the potential: warn once per episode (which ends
-        with other atoms, or after 100 calculations in a row within the data), raise `guard.ExtrapolationError` (a
-        `ValueError`), or only keep count in `extrapolation`.
+        What to do when atoms are closer or farther, or have other densities, than the data of the potential: warn
+        once per episode (which ends with other atoms, or after 100 calculations in a row within the data), raise
+        `guard.ExtrapolationError` (a `ValueError`), or only keep count in `extrapolation`.
     atoms : Atoms, optional
         Attach the calculator to these atoms.
 
@@ -75,7 +80,7 @@ class KANCalculator(Calculator):
 
     def __init__(
         self,
-        potential: PairPotential | str | os.PathLike[str] | KAN,
+        potential: Potential | str | os.PathLike[str] | KAN,
         *,
         engine: str = "auto",
         skin: float | None = None,
@@ -120,7 +125,7 @@ class KANCalculator(Calculator):
     @property
     def engine(self) -> str:
         """The engine in use: "compiled" or "autograd"."""
-        return "compiled" if isinstance(self._ready(), CompiledEngine) else "autograd"
+        return "compiled" if isinstance(self._ready(), KernelEngine) else "autograd"
 
     @property
     def skin(self) -> float:
@@ -129,7 +134,7 @@ class KANCalculator(Calculator):
 
     @property
     def extrapolation(self) -> Extrapolation | None:
-        """The pairs outside the data in the last calculation; None before the first."""
+        """The pairs and densities outside the data in the last calculation; None before the first."""
         return self._guard.last
 
     @property
@@ -226,27 +231,32 @@ class KANCalculator(Calculator):
         return self._engine
 
 
-def _make_engine(potential: PairPotential, wanted: str, skin: float | None, threads: int | None) -> Engine:
+def _make_engine(potential: Potential, wanted: str, skin: float | None, threads: int | None) -> Engine:
+    embedded = isinstance(potential, EmbeddedAtomPotential)
+    reference: type[ReferenceEngine] = EmbeddedAutogradEngine if embedded else AutogradEngine
+    compiled: type[KernelEngine] = EmbeddedCompiledEngine if embedded else CompiledEngine
     if wanted == "autograd":
-        return AutogradEngine(potential, skin)
+        return reference(potential, skin)
     if wanted == "auto" and not compiled_available():
         warn_user("ase_kan was installed without its compiled engine: using autograd, which is slower")
-        return AutogradEngine(potential, skin)
+        return reference(potential, skin)
     try:
-        splines = potential if isinstance(potential, SplinePotential) else tabulate_once(potential)
+        tables = potential if isinstance(potential, SplinePotential | EmbeddedTables) else tabulate_once(potential)
     except ValueError as error:
         if wanted == "compiled":
             raise
         warn_user(f"the potential cannot be compiled ({error}): using autograd, which is slower")
-        return AutogradEngine(potential, skin)
-    return CompiledEngine(splines, skin, threads)
+        return reference(potential, skin)
+    return compiled(tables, skin, threads)
 
 
-def _as_potential(potential: Any) -> PairPotential:
+def _as_potential(potential: Any) -> Potential:
     if isinstance(potential, str | os.PathLike):
-        return KANPotential.load(potential)
+        return from_setfl(potential) if is_setfl(potential) else KANPotential.load(potential)
     if hasattr(potential, "act_fun"):  # a pykan model, recognised without importing pykan
         return KANPotential.from_pykan(potential)
-    if isinstance(potential, PairPotential):
+    if isinstance(potential, PairPotential | EmbeddedAtomPotential):
         return potential
-    raise TypeError(f"expected a pair potential, the path of one or a pykan KAN, got {type(potential).__name__}")
+    raise TypeError(
+        f"expected a pair or embedded-atom potential, the path of one or a pykan KAN, got {type(potential).__name__}"
+    )

@@ -1,22 +1,25 @@
-"""The compiled engine: tables of a pair potential, summed by the C++ kernel."""
+"""The compiled engines: tables of a potential, summed by the C++ kernel.
+
+`KernelEngine` keeps the kernel's atoms; `CompiledEngine` is that of pair potentials.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
-from ase_kan.engines.autograd import AutogradEngine
-from ase_kan.engines.guard import Extrapolation, Found, domain_with_tolerance, gaps_with_tolerance
+from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
+from ase_kan.engines.guard import Extrapolation, Found, OutsideDensity, domain_with_tolerance, gaps_with_tolerance
 from ase_kan.engines.neighbors import check_limits, periodic_box
 from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
 from ase_kan.potentials.coverage import Gap
-from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
 
 try:
@@ -48,19 +51,23 @@ class KernelSums(NamedTuple):
     inner: bool
     energies: Array | None
     virials: Array | None
+    densities: int
 
 
-class CompiledEngine:
+class KernelEngine(ABC):
     """Tables in the compiled kernel; anything closer than they go, or wrong, is left to the autograd engine."""
 
-    def __init__(self, potential: SplinePotential, skin: float | None, threads: int | None) -> None:
+    #: What does that.
+    reference: ClassVar[type[ReferenceEngine]]
+
+    def __init__(self, potential: Any, skin: float | None, threads: int | None) -> None:
         if _kernel is None:
             raise ValueError("ase_kan was installed without its compiled engine: use engine='autograd', or reinstall "
                              "where a C++17 compiler is at hand")  # fmt: skip
         self.potential = potential
         self.skin = COMPILED_SKIN * potential.cutoff if skin is None else skin
         self.threads = threads
-        self._reference = AutogradEngine(potential, skin)
+        self._reference = type(self).reference(potential, skin)
         self._kernel: _kernel.Kernel | None = None
         self._symbols: list[str] = []
         self._gaps: list[tuple[str, Gap]] = []
@@ -104,14 +111,31 @@ class CompiledEngine:
                 kernel.forget()
                 raise
         find = _nothing
-        if sums.below or sums.above or sums.inside_gaps:
-            find = partial(_outside, Structure.of(atoms).copy(), self.potential)
-        outside = Extrapolation(sums.below, sums.above, sums.inside_gaps, sums.shortest, find, tuple(self._gaps))
+        if sums.below or sums.above or sums.inside_gaps or sums.densities:
+            find = partial(_outside, type(self), self.potential, Structure.of(atoms).copy())
+        gaps = tuple(self._gaps)
+        outside = Extrapolation(sums.below, sums.above, sums.inside_gaps, sums.shortest, find, gaps, sums.densities)
         return Evaluation(sums.energy, sums.forces, sums.virial, outside, sums.energies, sums.virials)
 
     def outside(self) -> Found:
-        """Both atoms and the distance of every pair outside the data in the last evaluation."""
-        return Found(*self._kernel.outside()) if self._kernel else _nothing()
+        """Every pair and density outside the data in the last evaluation."""
+        return Found(*self._kernel.outside(), self._densities_outside(self._kernel)) if self._kernel else _nothing()
+
+    @abstractmethod
+    def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
+        """A kernel with tables for these elements, or [""] for all; their gaps go to `_gaps`."""
+
+    def _empty_kernel(self, n_elements: int, channels: int = 0) -> _kernel.Kernel:
+        """A kernel whose tables are in the order of pairs (0, 0), (0, 1), ..., (1, 1), ..."""
+        n = max(n_elements, 1)
+        table_of = np.zeros((n, n), dtype=int)
+        rows, columns = np.triu_indices(n)
+        table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
+        return _kernel.Kernel(n, table_of.ravel().tolist(), self.potential.cutoff, self.skin, channels=channels)
+
+    def _densities_outside(self, kernel: _kernel.Kernel) -> list[OutsideDensity]:
+        """Densities outside the data in the last evaluation: none where there are no densities."""
+        return []
 
     def _take_structure(self, structure: Structure) -> _kernel.Kernel:
         check_limits(structure.positions, structure.cell)
@@ -133,15 +157,17 @@ class CompiledEngine:
         )
         return self._kernel
 
+
+class CompiledEngine(KernelEngine):
+    """Tables of a pair potential."""
+
+    reference = AutogradEngine
+
     def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
-        n = len(symbols)
         pairs: list[Pair | None] = (
             [None] if symbols == [""] else [(a, b) for k, a in enumerate(symbols) for b in symbols[k:]]
         )
-        table_of = np.zeros((max(n, 1), max(n, 1)), dtype=int)
-        rows, columns = np.triu_indices(n)
-        table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
-        kernel = _kernel.Kernel(max(n, 1), table_of.ravel().tolist(), self.potential.cutoff, self.skin)
+        kernel = self._empty_kernel(len(symbols))
         self._gaps = []
         for pair in pairs:
             if pair is not None and not {None, sorted_pair(pair)} & set(self.potential.pairs):
@@ -176,8 +202,8 @@ def _nothing() -> Found:
     return Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
 
 
-def _outside(structure: Structure, potential: SplinePotential) -> Found:
-    """Every pair outside the data; looked for only when someone asks, by an engine of its own."""
-    engine = CompiledEngine(potential, 0.0, None)
-    engine.evaluate(structure.atoms(), False, list(CHANGES))
-    return engine.outside()
+def _outside(engine: type[KernelEngine], potential: Any, structure: Structure) -> Found:
+    """Everything outside the data; looked for only when someone asks, by an engine of its own."""
+    fresh = engine(potential, 0.0, None)
+    fresh.evaluate(structure.atoms(), False, list(CHANGES))
+    return fresh.outside()

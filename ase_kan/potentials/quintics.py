@@ -160,7 +160,7 @@ def _even_spans(breaks: Sequence[float]) -> list[tuple[float, float, int]]:
 
 def _rows(function: Function, left: float, right: float, n: int) -> Array:
     h = (right - left) / n
-    x = left + h / 2 * np.arange(2 * n + 1)
+    x: Array = np.linspace(left, right, 2 * n + 1)
     x[0], x[-1] = left + NUDGE * h, right - NUDGE * h
     value, slope = value_and_slope(function, x)
     value[[0, -1]] += np.array([-NUDGE, NUDGE]) * h * slope[[0, -1]]
