@@ -18,7 +18,7 @@ from torch import Tensor
 from ase_kan.potentials.coverage import Gap, gaps_of
 from ase_kan.potentials.features import limited, value_and_slope
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
-from ase_kan.potentials.quintics import INNER, Function, Table, tabulate_functions
+from ase_kan.potentials.quintics import INNER, NUDGE, Function, Table, tabulate_functions
 from ase_kan.potentials.scale import Scale, energy_scale
 from ase_kan.types import Array, Pair, sorted_pair
 
@@ -187,7 +187,7 @@ def fingerprint(potential: EmbeddedAtomPotential) -> bytes:
         for k, a in enumerate(elements):
             for b in elements[k:]:
                 breaks, domain = potential.breakpoints((a, b)), potential.domain((a, b))
-                r = torch.linspace(_least(domain[0], breaks[-1]), breaks[-1], SAMPLES, dtype=torch.float64)
+                r = torch.linspace(least_distance(domain[0], breaks[-1]), breaks[-1], SAMPLES, dtype=torch.float64)
                 probes += [np.array([*breaks, *domain])]
                 probes += [function(r).numpy() for function in _functions(potential, (a, b))]
         for element in elements:
@@ -199,7 +199,7 @@ def fingerprint(potential: EmbeddedAtomPotential) -> bytes:
     return repr(potential.elements).encode() + b"".join(probe.tobytes() for probe in probes)
 
 
-def _least(low: float, cutoff: float) -> float:
+def least_distance(low: float, cutoff: float) -> float:
     """Where the table of a pair starts, or soon after."""
     return max(INNER * low, LEAST_START * cutoff)
 
@@ -220,7 +220,7 @@ def _functions(potential: EmbeddedAtomPotential, pair: Pair) -> list[Function]:
 def _pair_table(potential: EmbeddedAtomPotential, pair: Pair, tol: float) -> Table:
     low, high = potential.domain(pair)
     *inside, cutoff = potential.breakpoints(pair)
-    start = _least(low, cutoff)
+    start = least_distance(low, cutoff)
     later = [b for b in inside if start < b < cutoff * (1 - 1e-9)]
     if later and later[0] < NEXT_BREAK * start:
         start, *later = later
@@ -242,12 +242,17 @@ def _embedding_table(potential: EmbeddedAtomPotential, element: str, channel: in
     breaks = [breaks[0] - width, *breaks, breaks[-1] + width]
     name = f"F of {element}" if potential.channels == 1 else f"F of {element} in channel {channel}"
     table = tabulate_functions([function], [scale], breaks, tol, name)
-    limits = []
-    for end, sign, limit in ((table.start, -1.0, -np.inf), (table.end, 1.0, np.inf)):
-        value, slope = (float(found[0]) for found in value_and_slope(function, np.array([end])))
-        places = sign * width * np.array(FAR)
-        with torch.no_grad():
-            there: Array = function(torch.from_numpy(end + places)).numpy()
-        straight = (np.abs(there - value - slope * places) <= tol * (size + np.abs(there))).all()
-        limits.append(limit if straight else end)
-    return EmbeddingTable(table, (limits[0], limits[1]))
+    least = -np.inf if goes_on_straight(function, table.start, -1.0, width, tol) else table.start
+    most = np.inf if goes_on_straight(function, table.end, 1.0, width, tol) else table.end
+    return EmbeddingTable(table, (least, most))
+
+
+def goes_on_straight(embedding: Function, end: float, sign: float, width: float, tol: float) -> bool:
+    """Whether F is a straight line beyond an end of the data, at densities up to ten of their widths away."""
+    start = end + sign * NUDGE * width
+    value, slope = (float(found[0]) for found in value_and_slope(embedding, np.array([start])))
+    places = sign * width * np.array(FAR)
+    with torch.no_grad():
+        there: Array = embedding(torch.from_numpy(start + places)).numpy()
+    size = np.abs(slope) * width + np.abs(there)
+    return bool((np.abs(there - value - slope * places) <= tol * size).all())

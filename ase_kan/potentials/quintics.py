@@ -36,8 +36,8 @@ DEFAULT_TOLERANCE = 1e-8
 FIRST_ROWS = 4
 #: Breaks are evenly spaced if none is farther from its place than this part of the spacing.
 EVEN = 1e-7
-#: Functions may jump at the ends of a table, and their curvature at breaks: both are looked at from inside, so much of
-#: a row away.
+#: Functions may jump at the ends of a table, and right at breaks autograd may add up the slopes of both sides: so they are
+#: looked at so much of a row away from the knots.
 NUDGE = 1e-9
 
 Function = Callable[[Tensor], Tensor]
@@ -161,9 +161,10 @@ def _even_spans(breaks: Sequence[float]) -> list[tuple[float, float, int]]:
 def _rows(function: Function, left: float, right: float, n: int) -> Array:
     h = (right - left) / n
     x: Array = np.linspace(left, right, 2 * n + 1)
-    x[0], x[-1] = left + NUDGE * h, right - NUDGE * h
+    nudges = np.append(np.full(n, NUDGE * h), -NUDGE * h)
+    x[::2] += nudges
     value, slope = value_and_slope(function, x)
-    value[[0, -1]] += np.array([-NUDGE, NUDGE]) * h * slope[[0, -1]]
+    value[::2] -= nudges * slope[::2]
     slope = slope * h
     known = [value[:-1:2], value[1::2], value[2::2], slope[:-1:2], slope[1::2], slope[2::2]]
     rows = np.zeros((n, 8))
