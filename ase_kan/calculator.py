@@ -24,9 +24,9 @@ from ase_kan.engines.embedded_compiled import EmbeddedCompiledEngine
 from ase_kan.engines.guard import Extrapolation, Guard
 from ase_kan.engines.protocol import Engine
 from ase_kan.potentials.embedded_tables import EmbeddedTables
+from ase_kan.potentials.files import load_potential
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential
-from ase_kan.potentials.setfl import from_setfl, is_setfl
 from ase_kan.potentials.tables import SplinePotential, tabulate_once
 from ase_kan.types import Array
 from ase_kan.warn import warn_user
@@ -252,7 +252,7 @@ def _make_engine(potential: Potential, wanted: str, skin: float | None, threads:
 
 def _as_potential(potential: Any) -> Potential:
     if isinstance(potential, str | os.PathLike):
-        return from_setfl(potential) if is_setfl(potential) else KANPotential.load(potential)
+        return load_potential(potential)
     if hasattr(potential, "act_fun"):  # a pykan model, recognised without importing pykan
         return KANPotential.from_pykan(potential)
     if isinstance(potential, PairPotential | EmbeddedAtomPotential):

@@ -34,7 +34,7 @@ from ase_kan.warn import warn_user
 DEFAULT_TOLERANCE = 1e-7
 #: LAMMPS converts these files for its units real.
 UNITS = ("metal", "real")
-FIRST_VALUES, MOST_VALUES = 2000, 1 << 17
+FIRST_VALUES, MOST_VALUES = 4000, 1 << 17
 #: Values after the cutoff, and after the densities of the data.
 BEYOND = 4
 #: Steps beside the ends of the data, where the curvature of F jumps, and beside the smallest distance whose errors are

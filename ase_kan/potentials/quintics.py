@@ -36,7 +36,7 @@ DEFAULT_TOLERANCE = 1e-8
 FIRST_ROWS = 4
 #: Breaks are evenly spaced if none is farther from its place than this part of the spacing.
 EVEN = 1e-7
-#: Functions may jump at the ends of a table, and right at breaks autograd may add up the slopes of both sides: so they are
+#: Functions may jump at the ends of a table, and right at breaks autograd may add up the slopes of both sides: they are
 #: looked at so much of a row away from the knots.
 NUDGE = 1e-9
 
