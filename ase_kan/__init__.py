@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from ase_kan.fit import fit as fit
     from ase_kan.fit.result import FitResult as FitResult
     from ase_kan.potentials.potential import KANPotential as KANPotential
+    from ase_kan.potentials.protocol import EmbeddedAtomPotential as EmbeddedAtomPotential
     from ase_kan.potentials.protocol import PairPotential as PairPotential
+    from ase_kan.potentials.setfl import from_setfl as from_setfl
     from ase_kan.potentials.tables import tabulate as tabulate
 
 _HOME = {
@@ -33,6 +35,8 @@ _HOME = {
     "FitResult": "fit.result",
     "KANPotential": "potentials.potential",
     "PairPotential": "potentials.protocol",
+    "EmbeddedAtomPotential": "potentials.protocol",
+    "from_setfl": "potentials.setfl",
     "tabulate": "potentials.tables",
     "KANCalculator": "calculator",
     "evaluate_batch": "engines.batch",

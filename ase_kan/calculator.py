@@ -1,4 +1,4 @@
-"""An ASE calculator for any pair potential.
+"""An ASE calculator for any pair or embedded-atom potential.
 
 ASE's base class copies the atoms, compares every array with a tolerance and copies the results on each call, which
 costs more than the forces of a small system. Here the engine remembers what it was given, exactly; what ASE promises
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from copy import copy
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,18 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.engines.autograd import AutogradEngine
-from ase_kan.engines.compiled import CompiledEngine, compiled_available
+from ase_kan.analysis.uncertainty import NODES, ModeTable, Uncertainty
+from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
+from ase_kan.engines.compiled import CompiledEngine, KernelEngine, compiled_available
+from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
+from ase_kan.engines.embedded_compiled import EmbeddedCompiledEngine
 from ase_kan.engines.guard import Extrapolation, Guard
-from ase_kan.engines.protocol import Engine
+from ase_kan.engines.protocol import Engine, Structure, known_symbols
+from ase_kan.engines.radial import kinds_of
+from ase_kan.potentials.embedded_tables import EmbeddedTables
+from ase_kan.potentials.files import load_potential
 from ase_kan.potentials.potential import KANPotential
-from ase_kan.potentials.protocol import PairPotential
+from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential
 from ase_kan.potentials.tables import SplinePotential, tabulate_once
 from ase_kan.types import Array
 from ase_kan.warn import warn_user
@@ -35,12 +42,13 @@ PER_ATOM = ("energies", "stresses")
 
 
 class KANCalculator(Calculator):
-    """Energy, forces and stress from a pair potential.
+    """Energy, forces and stress from a pair or an embedded-atom potential.
 
     Parameters
     ----------
-    potential : PairPotential, path or pykan model
-        A fitted potential, the file of a saved one, or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
+    potential : PairPotential, EmbeddedAtomPotential, path or pykan model
+        A fitted potential, the file of a saved one, a published ``.eam.alloy``, ``.eam.fs`` or ``.setfl`` file (see
+        `from_setfl`), or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
     engine : "auto", "compiled" or "autograd"
         ``"compiled"`` tabulates the potential once, on first use, with a certified error (`tabulate`; a
         compiled potential is taken as it is). ``"autograd"`` evaluates the potential itself. ``"auto"`` is compiled
@@ -50,9 +58,12 @@ class KANCalculator(Calculator):
     threads : int, optional
         Of the compiled engine; default 1 below 20,000 atoms, above as many as the process may use.
     on_extrapolation : "warn", "raise" or "ignore"
-        What to do when atoms are closer or farther than the data of the potential: warn once per episode (which ends
-        with other atoms, or after 100 calculations in a row within the data), raise `guard.ExtrapolationError` (a
-        `ValueError`), or only keep count in `extrapolation`.
+        What to do when atoms are closer or farther, or have other densities, than the data of the potential: warn
+        once per episode (which ends with other atoms, or after 100 calculations in a row within the data), raise
+        `guard.ExtrapolationError` (a `ValueError`), or only keep count in `extrapolation`.
+    grade : float
+        From which grade on distances count as outside the data (`KANPotential.grade`): 1, at the edge of the data;
+        2 is usual to warn and 10 to stop.
     atoms : Atoms, optional
         Attach the calculator to these atoms.
 
@@ -75,12 +86,13 @@ class KANCalculator(Calculator):
 
     def __init__(
         self,
-        potential: PairPotential | str | os.PathLike[str] | KAN,
+        potential: Potential | str | os.PathLike[str] | KAN,
         *,
         engine: str = "auto",
         skin: float | None = None,
         threads: int | None = None,
         on_extrapolation: str = "warn",
+        grade: float = 1.0,
         atoms: Atoms | None = None,
     ) -> None:
         if engine not in ENGINES:
@@ -90,7 +102,10 @@ class KANCalculator(Calculator):
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
         self.potential = _as_potential(potential)
-        self._wanted = engine, skin, threads
+        if not (np.isfinite(grade) and grade >= 1):
+            raise ValueError(f"grade must be 1, at the edge of the data, or more, got {grade}")
+        self._wanted = engine, skin, threads, grade
+        self._modes: ModeTable | None = None
         self._engine: Engine | None = None
         self._guard = Guard(on_extrapolation)
         self._lone_atoms: Array | None = None
@@ -100,8 +115,9 @@ class KANCalculator(Calculator):
         super().__init__(atoms=atoms)
 
     def __repr__(self) -> str:
-        engine, skin, threads = self._wanted
+        engine, skin, threads, grade = self._wanted
         given = {"engine": engine, "skin": skin, "threads": threads, "on_extrapolation": self._guard.mode}
+        given |= {"grade": grade} if grade > 1 else {}
         told = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
         return f"KANCalculator({self.potential!r}, {told})"
 
@@ -120,7 +136,7 @@ class KANCalculator(Calculator):
     @property
     def engine(self) -> str:
         """The engine in use: "compiled" or "autograd"."""
-        return "compiled" if isinstance(self._ready(), CompiledEngine) else "autograd"
+        return "compiled" if isinstance(self._ready(), KernelEngine) else "autograd"
 
     @property
     def skin(self) -> float:
@@ -129,7 +145,7 @@ class KANCalculator(Calculator):
 
     @property
     def extrapolation(self) -> Extrapolation | None:
-        """The pairs outside the data in the last calculation; None before the first."""
+        """The pairs and densities outside the data in the last calculation; None before the first."""
         return self._guard.last
 
     @property
@@ -183,6 +199,63 @@ class KANCalculator(Calculator):
             per_atom = properties is None or any(name in properties for name in PER_ATOM)
             self._calculate(atoms, per_atom, self._changes(atoms))
 
+    def uncertainty(self, atoms: Atoms | None = None) -> Uncertainty:
+        """Standard deviations of energy, forces and stress, and how far the atoms are outside the data.
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            Default those of the last calculation.
+
+        Returns
+        -------
+        Uncertainty
+
+        Raises
+        ------
+        ValueError
+            If the potential does not know its errors (it comes from a pykan model, say), and as for a calculation.
+        """
+        if not isinstance(self.potential, KANPotential):
+            raise ValueError(
+                f"uncertainties are those of a fitted KANPotential, not of a {type(self.potential).__name__}"
+            )
+        with self._lock:
+            atoms = self._last_atoms() if atoms is None else atoms
+            if changes := self._changes(atoms):
+                self._calculate(atoms, False, changes)
+            symbols, _ = known_symbols(atoms.numbers, self.potential)
+            kinds = kinds_of(symbols)
+            if self._modes is None or self._modes.kinds != kinds:
+                self._modes = ModeTable(self.potential, kinds)
+            modes = self._modes
+            sums = self._ready().radial(modes.grids, NODES, atoms, False)
+            found = partial(self._forces_and_stress, modes, Structure.of(atoms).copy())
+            return Uncertainty(modes.energy(sums, atoms), sums.grades, found)
+
+    def _forces_and_stress(self, modes: ModeTable, structure: Structure) -> tuple[Array, Array | None]:
+        """Standard deviations for atoms that may have moved on since."""
+        atoms = structure.atoms()
+        with self._lock:
+            engine = self._ready()
+            if self._changes(atoms):
+                engine = _make_engine(self.potential, *self._wanted)
+                engine.evaluate(atoms, False, list(all_changes))
+            return modes.forces_and_stress(engine.radial(modes.grids, NODES, atoms, True), atoms)
+
+    def annotate(self, atoms: Atoms) -> Uncertainty:
+        """Write the uncertainty into the atoms, for trajectories, databases and extxyz files.
+
+        ``atoms.info`` gets "energy_std" (eV), "stress_std" (eV/Angstrom^3, where there is a stress) and "grade", and
+        ``atoms.arrays`` "forces_std" (eV/Angstrom) and "grades".
+        """
+        found = self.uncertainty(atoms)
+        atoms.info["energy_std"], atoms.info["grade"] = found.energy, found.grade
+        if found.stress is not None:
+            atoms.info["stress_std"] = found.stress
+        atoms.arrays["forces_std"], atoms.arrays["grades"] = found.forces, found.grades
+        return found
+
     def _changes(self, atoms: Atoms) -> list[str]:
         return self._engine.changes(atoms) if self._engine is not None and self._valid else list(all_changes)
 
@@ -226,27 +299,32 @@ class KANCalculator(Calculator):
         return self._engine
 
 
-def _make_engine(potential: PairPotential, wanted: str, skin: float | None, threads: int | None) -> Engine:
+def _make_engine(potential: Potential, wanted: str, skin: float | None, threads: int | None, limit: float) -> Engine:
+    embedded = isinstance(potential, EmbeddedAtomPotential)
+    reference: type[ReferenceEngine] = EmbeddedAutogradEngine if embedded else AutogradEngine
+    compiled: type[KernelEngine] = EmbeddedCompiledEngine if embedded else CompiledEngine
     if wanted == "autograd":
-        return AutogradEngine(potential, skin)
+        return reference(potential, skin, limit)
     if wanted == "auto" and not compiled_available():
         warn_user("ase_kan was installed without its compiled engine: using autograd, which is slower")
-        return AutogradEngine(potential, skin)
+        return reference(potential, skin, limit)
     try:
-        splines = potential if isinstance(potential, SplinePotential) else tabulate_once(potential)
+        tables = potential if isinstance(potential, SplinePotential | EmbeddedTables) else tabulate_once(potential)
     except ValueError as error:
         if wanted == "compiled":
             raise
         warn_user(f"the potential cannot be compiled ({error}): using autograd, which is slower")
-        return AutogradEngine(potential, skin)
-    return CompiledEngine(splines, skin, threads)
+        return reference(potential, skin, limit)
+    return compiled(tables, skin, threads, limit)
 
 
-def _as_potential(potential: Any) -> PairPotential:
+def _as_potential(potential: Any) -> Potential:
     if isinstance(potential, str | os.PathLike):
-        return KANPotential.load(potential)
+        return load_potential(potential)
     if hasattr(potential, "act_fun"):  # a pykan model, recognised without importing pykan
         return KANPotential.from_pykan(potential)
-    if isinstance(potential, PairPotential):
+    if isinstance(potential, PairPotential | EmbeddedAtomPotential):
         return potential
-    raise TypeError(f"expected a pair potential, the path of one or a pykan KAN, got {type(potential).__name__}")
+    raise TypeError(
+        f"expected a pair or embedded-atom potential, the path of one or a pykan KAN, got {type(potential).__name__}"
+    )

@@ -1,23 +1,24 @@
-"""How far to believe energies, forces and stresses of a structure: the posterior of the potential, summed over pairs."""
+"""How far to believe energies, forces and stresses of a structure: the posterior, summed over pairs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_kan.engines.radial import RadialGrid, RadialSums
+from ase_kan.engines.protocol import RadialGrid, RadialSums
 from ase_kan.potentials.posterior import Modes, unknown
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array, Pair
 
 #: Nodes of each pair between which modes are linear; grades change faster, in gaps.
 NODES, GRADE_NODES = 64, 1024
-#: The first node, as a part of the shortest distance in the data. Closer, the spread of laws is straight on.
+#: The first node, as a part of the shortest distance in the data. Closer, nothing is known.
 INNER = 0.5
 #: Grades from which to take care, and to stop.
 CARE, STOP = 2.0, 10.0
@@ -31,18 +32,29 @@ class Uncertainty:
     ----------
     energy : float
         Standard deviation, eV.
-    forces : ndarray, shape (atoms, 3)
-        Of the components, eV/Angstrom.
-    stress : ndarray, shape (6,), or None
-        Voigt order, eV/Angstrom^3; None without a volume.
     grades : ndarray, shape (atoms,)
         How far the distances of each atom lie outside the data (`KANPotential.grade`): 1 at their edge, more beyond.
+    find : callable
+        Gives the standard deviations of forces and stress, which take longer and are found when someone asks.
     """
 
     energy: float
-    forces: Array
-    stress: Array | None
     grades: Array
+    find: Callable[[], tuple[Array, Array | None]] = field(repr=False)
+
+    @property
+    def forces(self) -> Array:
+        """Standard deviations of the components, shape (atoms, 3), eV/Angstrom."""
+        return self._found[0]
+
+    @property
+    def stress(self) -> Array | None:
+        """Standard deviations, shape (6,), Voigt order, eV/Angstrom^3; None without a volume."""
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[Array, Array | None]:
+        return self.find()
 
     @property
     def grade(self) -> float:
@@ -51,12 +63,11 @@ class Uncertainty:
 
     @property
     def verdict(self) -> str:
-        """"trust" up to the edge of the data and a little beyond (grade 2), "care" up to grade 10, then "stop"."""
+        """ "trust" up to the edge of the data and a little beyond (grade 2), "care" up to grade 10, then "stop"."""
         return "trust" if self.grade < CARE else "care" if self.grade < STOP else "stop"
 
     def __repr__(self) -> str:
-        forces = float(np.sqrt(np.mean(self.forces**2))) if self.forces.size else 0.0
-        return f"Uncertainty(energy {self.energy:.3g} eV, forces {forces:.3g} eV/A, grade {self.grade:.3g})"
+        return f"Uncertainty(energy {self.energy:.3g} eV, grade {self.grade:.3g}: {self.verdict})"
 
 
 class ModeTable:
@@ -84,18 +95,18 @@ class ModeTable:
             if kind is not None and None not in potential.pairs and kind not in potential.pairs:
                 # Should such atoms meet, the calculation is an error.
                 width = 0 if not found else found[0].value.shape[1]
-                self.grids.append(RadialGrid(0.1, potential.cutoff, 0.0, np.zeros(2)))
+                self.grids.append(RadialGrid(0.1, potential.cutoff, 0.0, np.zeros(GRADE_NODES)))
                 found.append(Modes(np.zeros((NODES, width)), np.zeros((NODES, width))))
                 continue
             number, function = potential.place(kind), potential.function(kind)
             low, radius = function.domain[0], function.cutoff.radius
-            start = max(INNER * low, 1e-3 * radius)
-            r = np.linspace(start, radius, NODES)
-            r[-1] = radius * (1 - 1e-12)
+            start = min(max(INNER * low, 1e-3 * radius), 0.9 * radius)
+            r = _inwards(radius * (1 - 1e-12), start, NODES)
             blind = unknown(function, self.posterior.pairs[number], r)
-            floor = float(r[blind].max(initial=0.0)) if blind.all() else float(low * blind[0])
-            levels = potential.grade(np.linspace(start, radius, GRADE_NODES), kind)
-            self.grids.append(RadialGrid(start, radius, floor if not blind.all() else radius, levels))
+            # Where no law is known below the data, nothing is closer than these; a guess knows nothing at all.
+            floor = radius if blind.all() else low * (1 - 1e-9) if blind[-1] else start
+            levels = potential.grade(_inwards(radius, start, GRADE_NODES), kind)
+            self.grids.append(RadialGrid(start, radius, floor, levels))
             found.append(self.posterior.modes(number, function, r))
         widest = max((modes.value.shape[1] for modes in found), default=0)
         self.values, self.slopes = (
@@ -108,26 +119,33 @@ class ModeTable:
         """The slopes in single precision."""
         return self.slopes.astype(np.float32)
 
-    def uncertainty(self, sums: RadialSums, atoms: Atoms) -> Uncertainty:
-        """Standard deviations from the sums of a structure."""
-        n, residual = len(atoms), self.posterior.residual
-        modes = sums.energy @ self.values
-        lone = self.posterior.lone_modes(Counter(atoms.get_chemical_symbols()))
-        modes[: len(lone)] += lone
-        energy = float(np.sqrt(modes @ modes + (n * residual.get("energy", 0.0)) ** 2))
-        forces = np.zeros((n, 3))
-        if sums.forces is not None and n:
-            pulls = sums.forces.reshape(3 * n, -1) @ self.single
-            forces = np.sqrt(np.einsum("im,im->i", pulls, pulls, dtype=float)).reshape(n, 3)
-        forces = np.sqrt(forces**2 + residual.get("forces", 0.0) ** 2)
-        stress = None
-        volume = abs(float(np.linalg.det(atoms.cell.array)))
-        if volume > 0:
-            virial = sums.virial @ self.slopes
-            of_residual = n * residual.get("virial", 0.0)
-            stress = np.sqrt((virial**2).sum(axis=1) + of_residual**2) / volume
+    def energy(self, sums: RadialSums, atoms: Atoms) -> float:
+        """Standard deviation of the energy, eV; infinite with pairs of which nothing is known."""
         if sums.lost.any():
-            energy = np.inf
-            forces[sums.lost] = np.inf
-            stress = None if stress is None else np.full(6, np.inf)
-        return Uncertainty(energy, forces, stress, sums.grades)
+            return np.inf
+        modes = sums.energy @ self.values
+        if self.posterior.lone:
+            lone = self.posterior.lone_modes(Counter(atoms.get_chemical_symbols()))
+            modes[: len(lone)] += lone
+        return float(np.sqrt(modes @ modes + (len(atoms) * self.posterior.residual.get("energy", 0.0)) ** 2))
+
+    def forces_and_stress(self, sums: RadialSums, atoms: Atoms) -> tuple[Array, Array | None]:
+        """Standard deviations of forces (atoms, 3) and stress (6,), the latter None without a volume."""
+        assert sums.forces is not None
+        assert sums.virial is not None
+        n, residual = len(atoms), self.posterior.residual
+        pulls = sums.forces.reshape(3 * n, -1) @ self.single
+        squares = np.einsum("im,im->i", pulls, pulls).astype(float).reshape(n, 3)
+        forces = np.sqrt(squares + residual.get("forces", 0.0) ** 2)
+        forces[sums.lost] = np.inf
+        volume = abs(float(np.linalg.det(atoms.cell.array)))
+        if volume == 0:
+            return forces, None
+        virial = sums.virial @ self.slopes
+        stress = np.sqrt((virial**2).sum(axis=1) + (n * residual.get("virial", 0.0)) ** 2) / volume
+        return forces, np.full(6, np.inf) if sums.lost.any() else stress
+
+
+def _inwards(end: float, start: float, n: int) -> Array:
+    """Distances from `end` to `start`, uniform in 1/r."""
+    return np.asarray(1 / np.linspace(1 / end, 1 / start, n), dtype=np.float64)

@@ -1,9 +1,7 @@
-"""``ase-kan bench``: KANCalculator against the Lennard-Jones engines installed here, in paired runs.
+"""``ase-kan bench``: KANCalculator against the engines installed here, in paired runs.
 
 Every contender runs in a process of its own, one thread unless asked otherwise, and they take turns: A B C A B C ...
-The system is the Lennard-Jones liquid of LAMMPS's own benchmark (rho* = 0.8442, T* = 1.44 at the start, cutoff 2.5,
-time step 0.005, NVE) with epsilon, sigma and mass 1; the KAN is fitted to it. ASE's calculators run in ASE's
-VelocityVerlet, LAMMPS in its own loop.
+What they run is in `bench_systems`: a Lennard-Jones liquid, or a metal with a published embedded-atom potential.
 """
 
 from __future__ import annotations
@@ -20,19 +18,12 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-import numpy as np
-from ase import Atoms
-from ase.build import bulk
-from ase.cluster import Icosahedron
-from ase.md.velocitydistribution import Stationary
-from ase.md.verlet import VelocityVerlet
-
+from ase_kan.cli.bench_systems import lennard_jones_potential, stepper
 from ase_kan.exports.extras import optional
+from ase_kan.potentials.setfl import from_setfl
 
-CUTOFF, TIMESTEP, TEMPERATURE, DENSITY = 2.5, 0.005, 1.44, 0.8442
-SIZES = (13, 1372, 10976, 108_000)
+SIZES, METAL_SIZES = (13, 1372, 10976, 108_000), (1372, 10976, 108_000)
 #: Contender to the package it needs.
 CONTENDERS = {
     "compiled": "ase_kan",
@@ -43,6 +34,8 @@ CONTENDERS = {
     "lammps": "lammps",
     "lammps-table": "lammps",
 }
+#: The same where the potential is a published one.
+METAL_CONTENDERS = {"compiled": "ase_kan", "autograd": "ase_kan", "lammps": "lammps", "lammps-opt": "lammps"}
 #: Above this many atoms only what takes microseconds per atom runs.
 SLOW, MOST_FOR_SLOW = ("autograd", "ase", "matscipy"), 20_000
 ROUNDS, ROUND_SECONDS, WARM_UP = 5, 0.5, 150
@@ -63,10 +56,11 @@ class Row:
 
 def run(
     peers: Sequence[str] | None = None,
-    sizes: Sequence[int] = SIZES,
+    sizes: Sequence[int] | None = None,
     threads: int = 1,
     rounds: int = ROUNDS,
     report: Callable[[str], None] = print,
+    metal: Path | None = None,
 ) -> list[Row]:
     """Time the contenders.
 
@@ -74,32 +68,40 @@ def run(
     ----------
     peers : sequence of str, optional
         Of `CONTENDERS`, besides the compiled engine; default all whose package is installed.
-    sizes : sequence of int
-        13 is a free icosahedron; others are the next periodic cube of 4 k^3 atoms.
+    sizes : sequence of int, optional
+        The next periodic cube of 4 k^3 atoms each; 13 Lennard-Jones atoms are a free icosahedron.
     threads : int
         Above 1, the compiled engine runs with that many as well.
     rounds : int
         Turns of each contender; the median counts.
     report : callable
         Takes lines of progress.
+    metal : path, optional
+        A published potential, e.g. ``Cu_mishin1.eam.alloy``: its first element instead of the Lennard-Jones liquid,
+        and peers of `METAL_CONTENDERS`.
 
     Raises
     ------
     ValueError
-        For unknown or missing peers.
+        For unknown or missing peers, and files that are no such potentials.
     """
+    contenders, default_sizes = (CONTENDERS, SIZES) if metal is None else (METAL_CONTENDERS, METAL_SIZES)
     if peers is None:
-        peers = [name for name, package in CONTENDERS.items() if find_spec(package)]
+        peers = [name for name, package in contenders.items() if find_spec(package)]
     for name in peers:
-        if name not in CONTENDERS:
-            raise ValueError(f"unknown peer {name!r}: choose from {', '.join(CONTENDERS)}")
-        optional(CONTENDERS[name], "bench")
+        if name not in contenders:
+            raise ValueError(f"unknown peer {name!r}: choose from {', '.join(contenders)}")
+        optional(contenders[name], "bench")
     names = ["compiled", *(name for name in peers if name != "compiled")]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        potential = Path(folder) / "lj.kan"
-        lennard_jones_potential().save(potential)
-        for n in sizes:
+        if metal is None:
+            potential = Path(folder) / "lj.kan"
+            lennard_jones_potential().save(potential)
+        else:
+            from_setfl(metal)  # says what is wrong with it
+            potential = metal
+        for n in sizes or default_sizes:
             cast = [(name, 1) for name in names if n <= MOST_FOR_SLOW or name not in SLOW]
             if threads > 1:
                 cast.append(("compiled", threads))
@@ -147,15 +149,6 @@ def as_json(rows: Sequence[Row]) -> str:
     return json.dumps({**where, "rows": [asdict(row) for row in rows]}, indent=1)
 
 
-def lennard_jones_potential() -> Any:
-    """A KAN of the Lennard-Jones potential with a smooth end."""
-    from ase_kan.data.curve import PairCurve
-    from ase_kan.fit import fit
-
-    curve = PairCurve.from_function(lambda r: 4 * (r**-12.0 - r**-6.0), r_min=0.8, r_max=2.6, seed=None)
-    return fit(curve, cutoff=CUTOFF).potential
-
-
 class _Worker:
     """A contender in its own process: told how many steps to run, it answers with seconds."""
 
@@ -201,80 +194,6 @@ class _Worker:
         raise ValueError(f"the benchmark of {self.name} ended before its time")
 
 
-def liquid(n: int) -> Atoms:
-    """The benchmark's atoms: an icosahedron of 13, or a periodic fcc cube, at rest as a whole."""
-    if n == 13:
-        atoms: Atoms = Icosahedron("Ar", noshells=2, latticeconstant=1.58)
-        atoms.center(vacuum=2 * CUTOFF)  # asap3 wants a cell
-        temperature = 0.1  # stays together
-    else:
-        cells = max(1, round((n / 4) ** (1 / 3)))
-        atoms = bulk("Ar", "fcc", a=(4 / DENSITY) ** (1 / 3), cubic=True) * (cells, cells, cells)
-        temperature = TEMPERATURE
-    atoms.set_masses(np.ones(len(atoms)))
-    atoms.set_momenta(np.random.default_rng(0).normal(0, np.sqrt(temperature), (len(atoms), 3)))
-    Stationary(atoms)
-    return atoms
-
-
-def _stepper(name: str, threads: int, n: int, potential: str) -> tuple[int, Callable[[int], None]]:
-    """The number of atoms, and what runs so many steps."""
-    if name.startswith("lammps"):
-        return _lammps(name, n, potential)
-    atoms = liquid(n)
-    if name in ("compiled", "autograd"):
-        from ase_kan.calculator import KANCalculator
-
-        atoms.calc = KANCalculator(potential, engine=name, threads=threads, on_extrapolation="ignore")
-    elif name == "ase":
-        from ase.calculators.lj import LennardJones
-
-        atoms.calc = LennardJones(epsilon=1.0, sigma=1.0, rc=CUTOFF)
-    elif name == "asap3":
-        atoms.calc = optional("asap3", "bench").LennardJones([18], [1.0], [1.0], rCut=CUTOFF)
-    else:
-        pairs = optional("matscipy.calculators.pair_potential", "bench")
-        atoms.calc = pairs.PairPotential({(18, 18): pairs.LennardJonesCut(1.0, 1.0, CUTOFF)})
-    return len(atoms), VelocityVerlet(atoms, TIMESTEP).run
-
-
-def _lammps(name: str, n: int, potential: str) -> tuple[int, Callable[[int], None]]:
-    lmp = optional("lammps", "lammps").lammps(cmdargs=["-log", "none", "-screen", "none"])
-    atoms = liquid(n)
-    side = atoms.cell.lengths()[0]
-    lmp.commands_string(f"""units lj
-        atom_style atomic
-        lattice fcc {DENSITY}
-        boundary {"s s s" if n == 13 else "p p p"}
-        region box block 0 {side:.17g} 0 {side:.17g} 0 {side:.17g} units box
-        create_box 1 box
-    """)
-    if n == 13:
-        lmp.create_atoms(13, list(range(1, 14)), [1] * 13, atoms.positions.ravel().tolist())
-    else:
-        lmp.command("create_atoms 1 box")
-    lmp.command("mass 1 1.0")
-    if name == "lammps-table":
-        from ase_kan.exports.lammps import write_table
-        from ase_kan.potentials.potential import KANPotential
-
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "lj.table"
-            _, commands = write_table(KANPotential.load(potential), path, units="lj")
-            for command in commands:
-                lmp.command(command.replace("lj.table", str(path)))
-    else:
-        lmp.commands_string(f"pair_style lj/cut {CUTOFF}\npair_coeff 1 1 1.0 1.0 {CUTOFF}")
-    lmp.commands_string(f"""velocity all create {0.1 if n == 13 else TEMPERATURE} 87287 loop geom
-        neighbor 0.3 bin
-        neigh_modify delay 0 every 1 check yes
-        fix 1 all nve
-        timestep {TIMESTEP}
-        thermo 1000000
-    """)
-    return lmp.get_natoms(), lambda steps: lmp.command(f"run {steps} post no")
-
-
 def _peak_memory() -> float:
     """Of this process, MB. Linux's `getrusage` would count what the process was forked from."""
     status = Path("/proc/self/status")
@@ -287,7 +206,7 @@ def _peak_memory() -> float:
 
 def _work(name: str, threads: str, n: str, potential: str) -> None:
     """The worker's side of `_Worker`."""
-    atoms, step = _stepper(name, int(threads), int(n), potential)
+    atoms, step = stepper(name, int(threads), int(n), potential)
     print("bench", atoms, flush=True)
     for line in sys.stdin:
         if int(line) < 0:

@@ -22,22 +22,24 @@ def add(commands: Any) -> None:
     export.add_argument(
         "--units", choices=("metal", "real", "lj"), default="metal", help="of the input (default: %(default)s)"
     )
-    export.add_argument("--tol", type=length, default=1e-7, help="relative error of LAMMPS's spline (default: 1e-7)")
+    export.add_argument("--tol", type=length, default=1e-7, help="relative error of LAMMPS's splines (default: 1e-7)")
     export.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """``ase-kan export``."""
-    from ase_kan.potentials.potential import KANPotential
+    from ase_kan.potentials.files import load_potential
 
     check_output(args.output, "LAMMPS table", args.potential)
-    potential = KANPotential.load(args.potential)
+    potential = load_potential(args.potential)
     commands_file = args.output.with_name(f"in.{args.output.stem}")
     if commands_file == args.output:
         raise UsageError(f"{args.output} is where the commands go: call the table otherwise, e.g. ar.table")
     check_output(commands_file, "LAMMPS script", args.potential)
-    script, commands = import_module(EXPORTERS[args.format]).write_table(
-        potential, args.output, args.elements, args.units, args.tol
-    )
+    write_table = import_module(EXPORTERS[args.format]).write_table
+    try:
+        script, commands = write_table(potential, args.output, args.elements, args.units, args.tol)
+    except TypeError as error:  # of the other kind of potential
+        raise UsageError(str(error)) from None
     print("\n".join(commands))
     print(f"wrote {args.output}, {script}")

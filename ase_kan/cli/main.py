@@ -63,8 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     ase.add_argument("arguments", nargs=argparse.REMAINDER, help="e.g. run -p potential=lj.kan kan dimer.xyz")
     ase.set_defaults(command=_ase)
 
-    bench = commands.add_parser("bench", help="time KANCalculator against the Lennard-Jones engines installed here")
+    bench = commands.add_parser("bench", help="time KANCalculator against the engines installed here")
     bench.add_argument("--peers", nargs="*", help="autograd, ase, asap3, matscipy, lammps, lammps-table (default: all)")
+    bench.add_argument(
+        "--metal",
+        type=Path,
+        help="a published .eam.alloy or .eam.fs file: its metal instead of a Lennard-Jones liquid; peers are autograd, "
+        "lammps and lammps-opt",
+    )
     bench.add_argument("--sizes", type=count, nargs="+", help="numbers of atoms (default: 13 1372 10976 108000)")
     bench.add_argument("--threads", type=count, default=1, help="time the compiled engine with so many as well")
     bench.add_argument("--rounds", type=count, default=5, help="turns of each engine (default: %(default)s)")
@@ -101,8 +107,8 @@ def _bench(args: argparse.Namespace) -> None:
     if args.json:
         check_output(args.json, "benchmark")
     console = Console(stderr=True)
-    with console.status("fitting Lennard-Jones ...") as status:
-        rows = bench.run(args.peers, args.sizes or bench.SIZES, args.threads, args.rounds, status.update)
+    with console.status("starting ...") as status:
+        rows = bench.run(args.peers, args.sizes, args.threads, args.rounds, status.update, args.metal)
     print(bench.table(rows))
     if args.json:
         with replacing(args.json) as temporary:

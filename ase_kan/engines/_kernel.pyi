@@ -5,7 +5,13 @@ from numpy.typing import ArrayLike, NDArray
 
 class Kernel:
     def __init__(
-        self, n_elements: int, table_of: Sequence[int], cutoff: float, skin: float, instructions: str = "best"
+        self,
+        n_elements: int,
+        table_of: Sequence[int],
+        cutoff: float,
+        skin: float,
+        instructions: str = "best",
+        channels: int = 0,
     ) -> None: ...
     def add_table(
         self,
@@ -18,6 +24,19 @@ class Kernel:
         change: Sequence[float],
         rows: ArrayLike,
         gaps: Sequence[float] = ...,
+    ) -> None: ...
+    def add_embedding(
+        self,
+        low: float,
+        high: float,
+        least: float,
+        most: float,
+        start: float,
+        end: float,
+        slope: float,
+        at: Sequence[float],
+        change: Sequence[float],
+        rows: ArrayLike,
     ) -> None: ...
     def changes(self, positions: ArrayLike, numbers: ArrayLike, cell: ArrayLike, pbc: ArrayLike) -> int: ...
     def set_structure(
@@ -34,11 +53,12 @@ class Kernel:
     def last(self) -> tuple[Any, Any, Any, Any] | None: ...
     def compute(
         self, positions: ArrayLike, per_atom: bool
-    ) -> tuple[float, NDArray[Any], NDArray[Any], int, int, int, float, bool, Any, Any]: ...
+    ) -> tuple[float, NDArray[Any], NDArray[Any], int, int, int, float, bool, Any, Any, int]: ...
     def radial(
         self, ends: ArrayLike, grades: ArrayLike, nodes: int, forces: bool
-    ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any], NDArray[Any], NDArray[Any]]: ...
+    ) -> tuple[NDArray[Any], Any, Any, NDArray[Any], NDArray[Any]]: ...
     def outside(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]: ...
+    def densities(self) -> NDArray[Any]: ...
     @property
     def builds(self) -> int: ...
     @property

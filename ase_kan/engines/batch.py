@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from ase_kan.engines.neighbors import half_list
-from ase_kan.potentials.protocol import PairPotential
+from ase_kan.potentials.protocol import PairPotential, require_pair_potential
 from ase_kan.types import VOIGT, Array, Index, Pair, sorted_pair
 
 DTYPES = (torch.float64, torch.float32)
@@ -50,9 +50,12 @@ def evaluate_batch(
 
     Raises
     ------
+    TypeError
+        For an embedded-atom potential.
     ValueError
         For another dtype, positions that are not finite, atoms at the same place, or unknown elements and pairs.
     """
+    require_pair_potential(potential, "evaluate_batch", "KANCalculator for each system")
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype}")
     if not len(systems):

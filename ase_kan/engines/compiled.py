@@ -1,24 +1,27 @@
-"""The compiled engine: tables of a pair potential, summed by the C++ kernel."""
+"""The compiled engines: tables of a potential, summed by the C++ kernel.
+
+`KernelEngine` keeps the kernel's atoms; `CompiledEngine` is that of pair potentials.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
-from ase_kan.engines.autograd import AutogradEngine
-from ase_kan.engines.guard import Extrapolation, domain_with_tolerance, gaps_with_tolerance
+from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
+from ase_kan.engines.guard import Extrapolation, Found, OutsideDensity, covered
 from ase_kan.engines.neighbors import check_limits, periodic_box
-from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
-from ase_kan.engines.radial import RadialGrid, RadialSums, kinds_of, radial_sums
+from ase_kan.engines.protocol import CHANGES, Evaluation, RadialGrid, RadialSums, Structure, known_symbols
+from ase_kan.engines.radial import kinds_of, radial_sums
 from ase_kan.potentials.coverage import Gap
-from ase_kan.potentials.tables import SplinePotential
-from ase_kan.types import Array, Index, pair_name
+from ase_kan.types import Array, pair_name
 
 try:
     from ase_kan.engines import _kernel
@@ -49,19 +52,24 @@ class KernelSums(NamedTuple):
     inner: bool
     energies: Array | None
     virials: Array | None
+    densities: int
 
 
-class CompiledEngine:
+class KernelEngine(ABC):
     """Tables in the compiled kernel; anything closer than they go, or wrong, is left to the autograd engine."""
 
-    def __init__(self, potential: SplinePotential, skin: float | None, threads: int | None) -> None:
+    #: What does that.
+    reference: ClassVar[type[ReferenceEngine]]
+
+    def __init__(self, potential: Any, skin: float | None, threads: int | None, limit: float = 1.0) -> None:
         if _kernel is None:
             raise ValueError("ase_kan was installed without its compiled engine: use engine='autograd', or reinstall "
                              "where a C++17 compiler is at hand")  # fmt: skip
         self.potential = potential
         self.skin = COMPILED_SKIN * potential.cutoff if skin is None else skin
         self.threads = threads
-        self._reference = AutogradEngine(potential, skin)
+        self.limit = limit
+        self._reference = type(self).reference(potential, skin, limit)
         self._kernel: _kernel.Kernel | None = None
         self._symbols: list[str] = []
         self._gaps: list[tuple[str, Gap]] = []
@@ -107,24 +115,40 @@ class CompiledEngine:
                 kernel.forget()
                 raise
         find = _nothing
-        if sums.below or sums.above or sums.inside_gaps:
-            find = partial(_outside, Structure.of(atoms).copy(), self.potential)
-        outside = Extrapolation(sums.below, sums.above, sums.inside_gaps, sums.shortest, find, tuple(self._gaps))
+        if sums.below or sums.above or sums.inside_gaps or sums.densities:
+            find = partial(_outside, type(self), self.potential, self.limit, Structure.of(atoms).copy())
+        gaps = tuple(self._gaps)
+        outside = Extrapolation(sums.below, sums.above, sums.inside_gaps, sums.shortest, find, gaps, sums.densities)
         return Evaluation(sums.energy, sums.forces, sums.virial, outside, sums.energies, sums.virials)
 
-    def outside(self) -> tuple[Index, Index, Array]:
-        """Both atoms and the distance of every pair outside the data in the last evaluation."""
-        return self._kernel.outside() if self._kernel else _nothing()
+    def outside(self) -> Found:
+        """Every pair and density outside the data in the last evaluation."""
+        return Found(*self._kernel.outside(), self._densities_outside(self._kernel)) if self._kernel else _nothing()
+
+    @abstractmethod
+    def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
+        """A kernel with tables for these elements, or [""] for all; their gaps go to `_gaps`."""
+
+    def _empty_kernel(self, n_elements: int, channels: int = 0) -> _kernel.Kernel:
+        """A kernel whose tables are in the order of pairs (0, 0), (0, 1), ..., (1, 1), ..."""
+        n = max(n_elements, 1)
+        table_of = np.zeros((n, n), dtype=int)
+        rows, columns = np.triu_indices(n)
+        table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
+        return _kernel.Kernel(n, table_of.ravel().tolist(), self.potential.cutoff, self.skin, channels=channels)
+
+    def _densities_outside(self, kernel: _kernel.Kernel) -> list[OutsideDensity]:
+        """Densities outside the data in the last evaluation: none where there are no densities."""
+        return []
 
     def radial(self, grids: list[RadialGrid], nodes: int, atoms: Atoms, forces: bool) -> RadialSums:
         """Sums of the last evaluation, which was of these atoms, for functions that are linear between nodes."""
         if self._kernel is None or self._inner:
-            return radial_sums(self.potential, grids, nodes, atoms, forces)
-        ends = np.array([grid[:3] for grid in grids])
-        levels = np.array([np.interp(np.linspace(0, 1, LEVELS), np.linspace(0, 1, len(g.grades)), g.grades) for g in grids])
+            return radial_sums(atoms, self.potential, grids, nodes, forces)
+        ends, levels = np.array([grid[:3] for grid in grids]), np.array([grid.grades for grid in grids])
         energy, pulls, virial, graded, lost = self._kernel.radial(ends, levels, nodes, forces)
-        n = len(atoms)
-        pulls = None if pulls is None else pulls.reshape(n, 3, -1)
+        if forces:
+            pulls, virial = pulls.reshape(len(atoms), 3, -1), virial.T
         return RadialSums(energy, pulls, virial, graded, lost.astype(bool))
 
     def _take_structure(self, structure: Structure) -> _kernel.Kernel:
@@ -147,13 +171,15 @@ class CompiledEngine:
         )
         return self._kernel
 
+
+class CompiledEngine(KernelEngine):
+    """Tables of a pair potential."""
+
+    reference = AutogradEngine
+
     def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
-        n = len(symbols)
         pairs = kinds_of(symbols)
-        table_of = np.zeros((max(n, 1), max(n, 1)), dtype=int)
-        rows, columns = np.triu_indices(n)
-        table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
-        kernel = _kernel.Kernel(max(n, 1), table_of.ravel().tolist(), self.potential.cutoff, self.skin)
+        kernel = self._empty_kernel(len(symbols))
         self._gaps = []
         for pair in pairs:
             if pair is not None and not {None, pair} & set(self.potential.pairs):
@@ -161,11 +187,12 @@ class CompiledEngine:
                 reach = self.potential.cutoff
                 kernel.add_table(reach, 0.0, reach, 2 * reach**2, 0.0, [], [], np.zeros((1, 8)))
                 continue
-            s, gaps = self.potential.spline(pair), gaps_with_tolerance(self.potential, pair)
+            s, (low, high, gaps) = self.potential.spline(pair), covered(self.potential, pair, self.limit)
             self._gaps += [(pair_name(pair), gap) for gap in gaps]
             kernel.add_table(
                 s.cutoff,
-                *domain_with_tolerance(s.domain),
+                low,
+                high,
                 s.start,
                 s.slope,
                 list(s.at),
@@ -184,12 +211,12 @@ def choose_threads(wanted: int | None, n_atoms: int) -> int:
     return max(1, min(available, available if wanted is None else wanted))
 
 
-def _nothing() -> tuple[Index, Index, Array]:
-    return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
+def _nothing() -> Found:
+    return Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
 
 
-def _outside(structure: Structure, potential: SplinePotential) -> tuple[Index, Index, Array]:
-    """Every pair outside the data; looked for only when someone asks, by an engine of its own."""
-    engine = CompiledEngine(potential, 0.0, None)
-    engine.evaluate(structure.atoms(), False, list(CHANGES))
-    return engine.outside()
+def _outside(engine: type[KernelEngine], potential: Any, limit: float, structure: Structure) -> Found:
+    """Everything outside the data; looked for only when someone asks, by an engine of its own."""
+    fresh = engine(potential, 0.0, None, limit)
+    fresh.evaluate(structure.atoms(), False, list(CHANGES))
+    return fresh.outside()

@@ -1,15 +1,15 @@
-"""What a calculation knows about pairs at distances that the data did not cover."""
+"""What a calculation knows about pairs at distances, and atoms with densities, that the data did not cover."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ase_kan.potentials.coverage import Gap, gaps_of, named_gaps
+from ase_kan.potentials.coverage import Gap, gaps_of, named_gaps, within_grade
 from ase_kan.types import Array, Index
 from ase_kan.warn import warn_user
 
@@ -30,9 +30,28 @@ class ExtrapolationError(ValueError):
     """The same, where the user asked for an error."""
 
 
+class OutsideDensity(NamedTuple):
+    """An atom of an embedded-atom potential whose density is outside the data of its element."""
+
+    atom: int
+    element: str
+    channel: int
+    density: float
+    domain: tuple[float, float]
+
+
+class Found(NamedTuple):
+    """Both atoms and the distances of the pairs outside the data, and the densities outside."""
+
+    i: Index
+    j: Index
+    r: Array
+    densities: Sequence[OutsideDensity] = ()
+
+
 @dataclass(frozen=True)
 class Extrapolation:
-    """The pairs of one calculation that lie outside the data.
+    """The pairs and atoms of one calculation that lie outside the data.
 
     Attributes
     ----------
@@ -43,53 +62,87 @@ class Extrapolation:
     shortest : float
         The smallest distance of all pairs within their cutoffs, Angstrom; inf if there are none.
     find : callable
-        Gives both atoms and the distances of the pairs outside the data.
+        Gives the pairs and densities outside the data.
     gaps : tuple of (str, (float, float))
         All gaps of the pairs of elements that the atoms have.
+    densities : int
+        Densities of atoms that the data of their elements do not cover (embedded-atom potentials).
     """
 
     below: int
     above: int
     inside_gaps: int
     shortest: float
-    find: Callable[[], tuple[Index, Index, Array]] = field(repr=False)
+    find: Callable[[], Found] = field(repr=False)
     gaps: tuple[tuple[str, Gap], ...] = field(default=(), repr=False)
+    densities: int = 0
 
     @property
     def pairs(self) -> int:
         """Pairs outside the data."""
         return self.below + self.above + self.inside_gaps
 
-    @cached_property
-    def atoms(self) -> Index:
-        """Indices of the atoms of those pairs, ascending."""
-        return np.unique(np.concatenate(self._found[:2]))
+    @property
+    def outside(self) -> int:
+        """Pairs and densities outside the data."""
+        return self.pairs + self.densities
 
     @cached_property
-    def _found(self) -> tuple[Index, Index, Array]:
+    def atoms(self) -> Index:
+        """Indices of the atoms of those pairs and densities, ascending."""
+        dense = np.array([found.atom for found in self._found.densities], dtype=np.int64)
+        return np.unique(np.concatenate([self._found.i, self._found.j, dense]))
+
+    @cached_property
+    def _found(self) -> Found:
         return self.find()
 
     def __str__(self) -> str:
-        if not self.pairs:
+        if not self.outside:
             return "every pair lies within the distances of the data"
         named = ", ".join(map(str, self.atoms[:NAMED])) + (", ..." if len(self.atoms) > NAMED else "")
+        told = [text for text in (self._told_pairs(), self._told_densities()) if text]
+        where = f"shortest distance {self.shortest:.4g} A; atoms {named}"
+        return f"{'; '.join(told)} ({where}): their energies are extrapolated"
+
+    def _told_pairs(self) -> str:
+        if not self.pairs:
+            return ""
         gaps = ""
         if self.inside_gaps:
-            r = self._found[2]
+            r = self._found.r
             met = [(name, gap) for name, gap in self.gaps if ((r >= gap[0]) & (r < gap[1])).any()]
             ranges = "; ".join(named_gaps(name, [gap]) for name, gap in met)
             gaps = f", and {self.inside_gaps} in gaps of these ({ranges})"
-        return (
-            f"{self.below} pairs of atoms are closer and {self.above} farther than the data of the potential{gaps} "
-            f"(shortest distance {self.shortest:.4g} A; atoms {named}): their energies are extrapolated"
+        return f"{self.below} pairs of atoms are closer and {self.above} farther than the data of the potential{gaps}"
+
+    def _told_densities(self) -> str:
+        if not self.densities:
+            return ""
+        # Of each element, the one that is farthest outside.
+        worst: dict[str, OutsideDensity] = {}
+        for found in self._found.densities:
+            if found.element not in worst or _farness(found) > _farness(worst[found.element]):
+                worst[found.element] = found
+        examples = ", ".join(
+            f"{w.element} {w.density:.4g}, with data from {w.domain[0]:.4g} to {w.domain[1]:.4g}"
+            for w in worst.values()
         )
+        return f"{self.densities} densities of atoms are outside the data of the potential ({examples})"
+
+
+def _farness(found: OutsideDensity) -> float:
+    """How far outside a density is, as a part of the width of the data."""
+    low, high = found.domain
+    return max(low - found.density, found.density - high) / max(high - low, 1e-300)
 
 
 class Guard:
     """Warns once per episode of extrapolating calculations, or raises, or does nothing.
 
     An episode ends after `QUIET` calculations in a row within the data, or with other atoms. In one that began with
-    pairs too far apart, the first pair that is too close or in a gap is told of as well, and the other way round.
+    pairs too far apart, the first pair that is too close or in a gap is told of as well, and the other way round; so
+    is the first density outside the data.
     """
 
     def __init__(self, mode: str) -> None:
@@ -107,7 +160,7 @@ class Guard:
     def check(self, found: Extrapolation) -> None:
         """Take note of a calculation."""
         self.last = found
-        if not found.pairs:
+        if not found.outside:
             self._quiet += 1
             if self._quiet == QUIET:
                 self.new_atoms()
@@ -115,21 +168,25 @@ class Guard:
         self._quiet = 0
         if self.mode == "raise":
             raise ExtrapolationError(str(found))
-        kinds = {kind for kind in ("below", "above", "inside_gaps") if getattr(found, kind)}
+        kinds = {kind for kind in ("below", "above", "inside_gaps", "densities") if getattr(found, kind)}
         news = kinds - self._told
         self._told |= kinds
         if self.mode == "warn" and news:
             warn_user(str(found), ExtrapolationWarning)
 
 
-def domain_with_tolerance(domain: tuple[float, float]) -> tuple[float, float]:
-    """The distances that count as covered by data."""
+def densities_with_tolerance(domain: tuple[float, float]) -> tuple[float, float]:
+    """The densities that count as covered by data."""
     low, high = domain
-    return low * (1 - TOLERANCE), high * (1 + TOLERANCE)
+    return low - TOLERANCE * (high - low), high + TOLERANCE * (high - low)
 
 
-def gaps_with_tolerance(potential: Any, pair: tuple[str, str] | None) -> tuple[Gap, ...]:
-    """Distances within the domain that count as not covered: up to its ends with their tolerance."""
+def covered(potential: Any, pair: tuple[str, str] | None, limit: float) -> tuple[float, float, tuple[Gap, ...]]:
+    """The ends of what counts as covered by the data of a pair, and the gaps: of a grade up to `limit`, 1 at the least.
+
+    With a tolerance at the ends, and at gaps that reach them.
+    """
     domain = potential.domain(pair)
-    low, high = domain_with_tolerance(domain)
-    return tuple((low if a <= domain[0] else a, high if b >= domain[1] else b) for a, b in gaps_of(potential, pair))
+    (low, high), gaps = within_grade(limit, domain, gaps_of(potential, pair))
+    low, high = low * (1 - TOLERANCE), high * (1 + TOLERANCE)
+    return low, high, tuple((low if a <= domain[0] else a, high if b >= domain[1] else b) for a, b in gaps)

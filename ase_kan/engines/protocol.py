@@ -1,4 +1,4 @@
-"""What an engine is: sums of a pair potential over the atoms of a structure, and what it is given and gives."""
+"""What an engine is: sums of a potential over the atoms of a structure, and what it is given and gives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ase_kan.engines.guard import Extrapolation
-from ase_kan.potentials.protocol import PairPotential
+from ase_kan.potentials.protocol import Potential
 from ase_kan.types import Array, Index
 
 CHANGES = ("positions", "numbers", "cell", "pbc")
@@ -25,6 +25,42 @@ class Evaluation(NamedTuple):
     extrapolation: Extrapolation
     energies: Array | None
     virials: Array | None
+
+
+class RadialGrid(NamedTuple):
+    """The nodes of a pair, uniform in 1/r from `end` inwards to `start` (Angstrom), and grades on nodes of their own.
+
+    Pairs closer than `floor` are only noted.
+    """
+
+    start: float
+    end: float
+    floor: float
+    grades: Array
+
+
+class RadialSums(NamedTuple):
+    """Weights of the nodes of all pairs: what stands beside the values and slopes of functions there.
+
+    Attributes
+    ----------
+    energy : ndarray, shape (columns,)
+        Beside the values.
+    forces : ndarray of float32, shape (atoms, 3, columns), or None
+        Beside the slopes, where they were wanted.
+    virial : ndarray, shape (6, columns), or None
+        The same for the virial, Voigt order.
+    grades : ndarray, shape (atoms,)
+        The largest of each atom's pairs.
+    lost : ndarray of bool, shape (atoms,)
+        Whether an atom has a pair that is closer than its floor.
+    """
+
+    energy: Array
+    forces: NDArray[np.float32] | None
+    virial: Array | None
+    grades: Array
+    lost: NDArray[np.bool_]
 
 
 class Engine(Protocol):
@@ -45,6 +81,9 @@ class Engine(Protocol):
 
     def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
         """Energy, forces and virial without lone-atom energies, per atom as well on request; after `changes(atoms)`."""
+
+    def radial(self, grids: list[RadialGrid], nodes: int, atoms: Atoms, forces: bool) -> RadialSums:
+        """Sums of the last evaluation, which was of these atoms, for functions that are linear between nodes."""
 
 
 class Structure(NamedTuple):
@@ -73,7 +112,7 @@ class Structure(NamedTuple):
         return Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
 
 
-def known_symbols(atomic_numbers: Index, potential: PairPotential) -> tuple[list[str], Index]:
+def known_symbols(atomic_numbers: Index, potential: Potential) -> tuple[list[str], Index]:
     """The symbols in the atoms, and the number of each atom's; all the same where one function serves all."""
     if not potential.elements:
         return [""], np.zeros(len(atomic_numbers), dtype=np.int64)

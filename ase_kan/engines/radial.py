@@ -1,58 +1,19 @@
 """Sums over the pairs of a structure for functions of the distance that are chosen later.
 
-Each function g of a pair is linear between nodes r_k: g(r) = sum_k w_k(r) g(r_k). Its energy is then sum_k g(r_k) W_k with
-W_k the sum of w_k over all pairs, and forces and virials are as linear in the slopes g'(r_k). What is summed here does
-for any number of functions; uncertainties need a hundred.
+Each function g of a pair is linear between nodes r_k: g(r) = sum_k w_k(r) g(r_k). Its energy is then sum_k g(r_k) W_k
+with W_k the sum of w_k over all pairs, and forces and virials are as linear in the slopes g'(r_k). What is summed here
+does for any number of functions; uncertainties need a hundred.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from ase_kan.engines.neighbors import half_list
-from ase_kan.engines.protocol import known_symbols
-from ase_kan.potentials.protocol import PairPotential
+from ase_kan.engines.protocol import RadialGrid, RadialSums, known_symbols
+from ase_kan.potentials.protocol import Potential
 from ase_kan.types import VOIGT, Array, Index, Pair, sorted_pair
-
-
-class RadialGrid(NamedTuple):
-    """The nodes of a pair, uniform from `start` to `end` (Angstrom), and grades on nodes of their own there.
-
-    Pairs closer than `floor` are only noted.
-    """
-
-    start: float
-    end: float
-    floor: float
-    grades: Array
-
-
-class RadialSums(NamedTuple):
-    """Weights of the nodes of all pairs: what stands beside the values and slopes of functions there.
-
-    Attributes
-    ----------
-    energy : ndarray, shape (columns,)
-        Beside the values.
-    forces : ndarray of float32, shape (atoms, 3, columns), or None
-        Beside the slopes.
-    virial : ndarray, shape (6, columns)
-        Beside the slopes, Voigt order.
-    grades : ndarray, shape (atoms,)
-        The largest of each atom's pairs.
-    lost : ndarray of bool, shape (atoms,)
-        Whether an atom has a pair that is closer than its floor.
-    """
-
-    energy: Array
-    forces: NDArray[np.float32] | None
-    virial: Array
-    grades: Array
-    lost: NDArray[np.bool_]
 
 
 def kinds_of(symbols: list[str]) -> list[Pair | None]:
@@ -62,9 +23,7 @@ def kinds_of(symbols: list[str]) -> list[Pair | None]:
     return [sorted_pair((a, b)) for k, a in enumerate(symbols) for b in symbols[k:]]
 
 
-def radial_sums(
-    potential: PairPotential, grids: list[RadialGrid], nodes: int, atoms: Atoms, forces: bool
-) -> RadialSums:
+def radial_sums(atoms: Atoms, potential: Potential, grids: list[RadialGrid], nodes: int, forces: bool) -> RadialSums:
     """The sums of a structure, by a neighbor list of their own; `grids` in the order of `kinds_of` its symbols."""
     symbols, element = known_symbols(atoms.numbers, potential)
     i, j, shifts = half_list(atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff)
@@ -77,8 +36,7 @@ def radial_sums(
     kind = table_of[element[i], element[j]]
     total = len(grids) * nodes
     levels, lost = np.zeros(n), np.zeros(n, dtype=bool)
-    energy, virial = np.zeros(total), np.zeros((6, total))
-    pulls = np.zeros(n * 3 * total) if forces else None
+    energy, virial, pulls = np.zeros(total), np.zeros((6, total)), np.zeros(n * 3 * total if forces else 0)
     for number, grid in enumerate(grids):
         mine = np.flatnonzero(kind == number)
         node, part = _places(r[mine], grid, len(grid.grades))
@@ -91,19 +49,21 @@ def radial_sums(
         for k, weight in ((0, 1 - part), (1, part)):
             column = number * nodes + node + k
             energy += np.bincount(column, weight, total)
+            if not forces:
+                continue
             for v, (x, y) in enumerate(zip(*VOIGT, strict=True)):
                 virial[v] -= np.bincount(column, weight * d[mine, x] * d[mine, y] / r[mine], total)
-            if pulls is not None:
-                for x in range(3):
-                    pull = weight * d[mine, x] / r[mine]
-                    for atom, sign in ((i[mine], 1.0), (j[mine], -1.0)):
-                        pulls += np.bincount((3 * atom + x) * total + column, sign * pull, len(pulls))
-    shaped = None if pulls is None else pulls.reshape(n, 3, total).astype(np.float32)
-    return RadialSums(energy, shaped, virial, levels, lost)
+            for x in range(3):
+                pull = weight * d[mine, x] / r[mine]
+                for atom, sign in ((i[mine], 1.0), (j[mine], -1.0)):
+                    pulls += np.bincount((3 * atom + x) * total + column, sign * pull, len(pulls))
+    if not forces:
+        return RadialSums(energy, None, None, levels, lost)
+    return RadialSums(energy, pulls.reshape(n, 3, total).astype(np.float32), virial, levels, lost)
 
 
 def _places(r: Array, grid: RadialGrid, nodes: int) -> tuple[Index, Array]:
-    """The lower node of each distance, and the part of the way to the next; straight on beyond the ends."""
-    at = (r - grid.start) / (grid.end - grid.start) * (nodes - 1)
+    """The outer node of each distance, and the part of the way to the next; straight on beyond the ends."""
+    at = (1 / r - 1 / grid.end) / (1 / grid.start - 1 / grid.end) * (nodes - 1)
     node = at.clip(0, nodes - 2).astype(np.int64)
     return node, at - node

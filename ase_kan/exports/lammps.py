@@ -23,7 +23,7 @@ from scipy.interpolate import CubicSpline
 from ase_kan.data.files import replacing
 from ase_kan.exports.pairs import ExportWarning, tables, without_data
 from ase_kan.potentials.features import two_derivatives
-from ase_kan.potentials.protocol import PairPotential
+from ase_kan.potentials.protocol import PairPotential, require_pair_potential
 from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, Pair, sorted_pair
 from ase_kan.version import __version__
@@ -87,6 +87,8 @@ def write_table(
 
     Raises
     ------
+    TypeError
+        For an embedded-atom potential, which `exports.eam` writes.
     ValueError
         For unknown units and elements, a tolerance that is not positive, or if there are no data for any pair.
 
@@ -95,6 +97,7 @@ def write_table(
     ExportWarning
         If pairs are left out, or if `tol` cannot be met: the table is written, and its error told here and in it.
     """
+    require_pair_potential(potential, "a LAMMPS table", "the export for eam/alloy and eam/fs, format 'eam'")
     if units not in UNITS:
         raise ValueError(f"units must be one of {', '.join(UNITS)}, got {units!r}")
     if not tol > 0:

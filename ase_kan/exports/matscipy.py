@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ase_kan.exports.pairs import is_missing, without_data
 from ase_kan.potentials.features import two_derivatives, value_and_slope
-from ase_kan.potentials.protocol import PairPotential, distances
+from ase_kan.potentials.protocol import PairPotential, distances, require_pair_potential
 from ase_kan.types import Array, Pair
 
 
@@ -30,12 +30,15 @@ class MatscipyPair:
 
     Raises
     ------
+    TypeError
+        For an embedded-atom potential.
     ValueError
         For elements that the potential does not know, a pair left out where there are several, and at evaluation for
         distances that are not positive and finite.
     """
 
     def __init__(self, potential: PairPotential, pair: Pair | None = None) -> None:
+        require_pair_potential(potential, "MatscipyPair", "KANCalculator")
         self.potential = potential
         self.pair = pair
         self.missing = is_missing(potential, pair)

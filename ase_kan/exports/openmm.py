@@ -17,7 +17,7 @@ from scipy.interpolate import CubicSpline
 
 from ase_kan.exports.extras import optional
 from ase_kan.exports.pairs import ExportWarning, tables, without_data
-from ase_kan.potentials.protocol import PairPotential, missing_pairs
+from ase_kan.potentials.protocol import PairPotential, missing_pairs, require_pair_potential
 from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, Pair
 from ase_kan.warn import warn_user
@@ -51,6 +51,8 @@ def to_openmm(potential: PairPotential, atoms: Atoms | None = None, tol: float =
     ------
     ImportError
         Without OpenMM.
+    TypeError
+        For an embedded-atom potential.
     ValueError
         For unknown elements, partly periodic atoms, or a tolerance that is not positive.
 
@@ -59,6 +61,7 @@ def to_openmm(potential: PairPotential, atoms: Atoms | None = None, tol: float =
     ExportWarning
         If pairs of the elements have no data, or `tol` cannot be met; the warning says what is.
     """
+    require_pair_potential(potential, "to_openmm", "LAMMPS with the export 'eam', or KANCalculator")
     mm = optional("openmm", "openmm")
     if not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")

@@ -107,6 +107,16 @@ class EmbeddedAtomPotential(Protocol):
         """F(rho), differentiable, for a float64 tensor of any shape."""
 
 
+#: What a calculator takes.
+Potential = PairPotential | EmbeddedAtomPotential
+
+
+def require_pair_potential(potential: object, who: str, instead: str) -> None:
+    """`TypeError` for an embedded-atom potential, of those that take pair potentials only."""
+    if isinstance(potential, EmbeddedAtomPotential):
+        raise TypeError(f"{who} takes pair potentials, not embedded-atom potentials: use {instead}")
+
+
 def missing_pairs(potential: PairPotential) -> list[Pair]:
     """Pairs of the potential's elements that it has no function for, since its data had none."""
     if None in potential.pairs:

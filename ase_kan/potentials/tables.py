@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, overload
 from weakref import ref
 
 import numpy as np
@@ -25,26 +26,22 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ase_kan.potentials.coverage import Gap, gaps_of
+from ase_kan.potentials.embedded_tables import EmbeddedTables, fingerprint, tabulate_embedded
 from ase_kan.potentials.features import limited, two_derivatives, value_and_slope
-from ase_kan.potentials.protocol import PairPotential, energies, forces
+from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential, energies, forces
+from ase_kan.potentials.quintics import DEFAULT_TOLERANCE, INNER, MOST_ROWS, PROBES, SAFETY
 from ase_kan.potentials.scale import Scale, energy_scale
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
 
-#: The table starts at this part of the shortest distance in the data; a Lennard-Jones energy is 60,000 there.
-INNER = 0.4
-#: Rows of the first try per segment, and the most.
-FIRST_ROWS, MOST_ROWS = 16, 1 << 16
+#: Rows of the first try per segment.
+FIRST_ROWS = 16
 #: A segment over more than this factor of distance that would need more than so many rows is two: a wall of decades of
 #: energy wants rows where a well has long enough of them.
 SPLIT, SPLIT_ROWS = 1.5, 1 << 13
-#: Places within a row where the error is measured, and what the largest one found is multiplied with.
-PROBES = (0.06, 0.19, 0.32, 0.5, 0.71, 0.83, 0.95)
-SAFETY = 2.0
-DEFAULT_TOLERANCE = 1e-8
 #: Distances at which `tabulate_once` compares a potential with what it compiled before.
 FINGERPRINT = 97
 #: By the identity of the potential, which may not be hashable: a weak reference to it, its fingerprint and tables.
-_COMPILED: dict[int, tuple[ref[PairPotential], bytes, dict[Pair | None, Spline]]] = {}
+_COMPILED: dict[int, tuple[ref[Potential], bytes, tuple[Any, ...]]] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,18 +175,24 @@ class SplinePotential:
         return f"SplinePotential(\n{self.describe()}\n)"
 
 
-def tabulate(potential: PairPotential, tol: float = DEFAULT_TOLERANCE) -> SplinePotential:
-    """Tabulate a pair potential.
+@overload
+def tabulate(potential: PairPotential, tol: float = ...) -> SplinePotential: ...
+@overload
+def tabulate(potential: EmbeddedAtomPotential, tol: float = ...) -> EmbeddedTables: ...
+def tabulate(potential: Potential, tol: float = DEFAULT_TOLERANCE) -> SplinePotential | EmbeddedTables:
+    """Tabulate a potential.
 
     Parameters
     ----------
-    potential : PairPotential
+    potential : PairPotential or EmbeddedAtomPotential
     tol : float
-        Largest certified error of energies and forces, relative to their scale plus their size (see `Spline`).
+        Largest certified error of energies and forces, relative to their scale plus their size (see `Spline`); of an
+        embedded-atom potential, of each of its functions and their slopes.
 
     Returns
     -------
-    SplinePotential
+    SplinePotential or EmbeddedTables
+        The same kind of potential.
 
     Raises
     ------
@@ -198,26 +201,52 @@ def tabulate(potential: PairPotential, tol: float = DEFAULT_TOLERANCE) -> Spline
     """
     if not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")
+    if isinstance(potential, EmbeddedAtomPotential):
+        return tabulate_embedded(potential, tol)
     return SplinePotential(potential, tol, {pair: _tabulate_pair(potential, pair, tol) for pair in potential.pairs})
 
 
-def tabulate_once(potential: PairPotential) -> SplinePotential:
+@overload
+def tabulate_once(potential: PairPotential) -> SplinePotential: ...
+@overload
+def tabulate_once(potential: EmbeddedAtomPotential) -> EmbeddedTables: ...
+def tabulate_once(potential: Potential) -> SplinePotential | EmbeddedTables:
     """`tabulate` for calculators: the tables of the last call if the potential is still the same."""
+    if isinstance(potential, EmbeddedAtomPotential):
+        now = fingerprint(potential)
+        if (known := _known_tables(potential, now)) is not None:
+            return EmbeddedTables(potential, DEFAULT_TOLERANCE, *known)
+        tables = tabulate(potential)
+        _remember(potential, now, (tables.pair_tables, tables.embeddings))
+        return tables
+    now = _fingerprint(potential)
+    if (known := _known_tables(potential, now)) is not None:
+        return SplinePotential(potential, DEFAULT_TOLERANCE, *known)
+    splines = tabulate(potential)
+    _remember(potential, now, (splines.splines,))
+    return splines
+
+
+def _fingerprint(potential: PairPotential) -> bytes:
+    """Samples of all its functions: potentials that are different have different ones."""
     probes = []
     for pair in potential.pairs:
         breaks, domain = potential.breakpoints(pair), potential.domain(pair)
         r = np.linspace(max(INNER * domain[0], 0.02 * breaks[-1]), breaks[-1], FINGERPRINT)
         probes += [repr(pair).encode(), np.array([*breaks, *domain]).tobytes(), potential.energy(r, pair).tobytes()]
-    fingerprint = b"".join(probes)
+    return b"".join(probes)
+
+
+def _known_tables(potential: Potential, now: bytes) -> tuple[Any, ...] | None:
+    known = _COMPILED.get(id(potential))
+    return known[2] if known is not None and known[0]() is potential and known[1] == now else None
+
+
+def _remember(potential: Potential, now: bytes, tables: tuple[Any, ...]) -> None:
     key = id(potential)
-    known = _COMPILED.get(key)
-    if known is not None and known[0]() is potential and known[1] == fingerprint:
-        return SplinePotential(potential, DEFAULT_TOLERANCE, known[2])
-    splines = tabulate(potential)
     with suppress(TypeError):  # a class with slots may have no weak references: compiled each time
         # Only what makes the tables is kept: the value must not hold on to the potential.
-        _COMPILED[key] = ref(potential, lambda _: _COMPILED.pop(key, None)), fingerprint, splines.splines
-    return splines
+        _COMPILED[key] = ref(potential, lambda _: _COMPILED.pop(key, None)), now, tables
 
 
 def _tabulate_pair(potential: PairPotential, pair: Pair | None, tol: float) -> Spline:

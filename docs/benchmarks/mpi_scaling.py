@@ -54,7 +54,7 @@ def main():
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    from ase_kan.cli.bench import lennard_jones_potential
+    from ase_kan.cli.bench_systems import lennard_jones_potential
     from ase_kan.exports.lammps import write_table
 
     prefix = Path(sys.prefix)

@@ -21,7 +21,7 @@ namespace {
 
 using Vectors = nb::ndarray<const double, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
 using Matrix = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
-using Rows = nb::ndarray<const double, nb::shape<-1, kan::ROW>, nb::c_contig, nb::device::cpu>;
+using Rows = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Triples = nb::ndarray<const double, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
 using Grid = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Numbers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -32,25 +32,25 @@ constexpr double MOST_ROWS = 1e8;
 constexpr int MOST_THREADS = 1024;
 constexpr std::size_t MOST_ATOMS = std::size_t(1) << 27;
 
-kan::PairKernel choose_kernel(const std::string& wanted, std::string& chosen) {
-    struct Choice {
-        const char* name;
-        bool available;
-        kan::PairKernel kernel;
-    };
+// The sums of an instruction set.
+struct Choice {
+    const char* name;
+    bool available;
+    kan::PairKernel kernel;
+    kan::EmbeddedKernel embedded_kernel;
+};
+
+Choice choose_kernel(const std::string& wanted) {
     const Choice choices[] = {
 #if defined(KAN_X86)
         {"avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"), kan::avx512::kernel},
-        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kan::avx2::kernel},
+                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"), kan::avx512::kernel, kan::avx512::embedded_kernel},
+        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kan::avx2::kernel, kan::avx2::embedded_kernel},
 #endif
-        {"baseline", true, kan::baseline::kernel},
+        {"baseline", true, kan::baseline::kernel, kan::baseline::embedded_kernel},
     };
     for (const Choice& choice : choices)
-        if (choice.available && (wanted == "best" || wanted == choice.name)) {
-            chosen = choice.name;
-            return choice.kernel;
-        }
+        if (choice.available && (wanted == "best" || wanted == choice.name)) return choice;
     throw nb::value_error(("this machine has no instruction set " + wanted).c_str());
 }
 
@@ -84,7 +84,8 @@ template <class T> nb::object array(std::size_t rows, std::size_t columns, T** d
 
 class Kernel {
   public:
-    Kernel(int n_elements, std::vector<int> table_of, double cutoff, double skin, const std::string& instructions)
+    Kernel(int n_elements, std::vector<int> table_of, double cutoff, double skin, const std::string& instructions,
+           int channels)
         : sums_(cutoff, skin), cutoff_(cutoff) {
         require(n_elements >= 1 && n_elements < kan::NO_ELEMENT, "the kernel takes 1 to 254 elements");
         require(table_of.size() == static_cast<std::size_t>(n_elements) * n_elements,
@@ -98,7 +99,10 @@ class Kernel {
                 "cutoff and skin must be finite distances, the cutoff above zero");
         sums_.system.n_elements = n_elements;
         sums_.system.table_of = std::move(table_of);
-        sums_.kernel = choose_kernel(instructions, name_);
+        require(channels >= 0 && channels <= kan::MOST_CHANNELS, "the kernel takes 0 to 16 channels");
+        sums_.system.channels = channels;
+        const Choice choice = choose_kernel(instructions);
+        sums_.kernel = choice.kernel, sums_.embedded_kernel = choice.embedded_kernel, name_ = choice.name;
     }
 
     void add_table(double cutoff, double low, double high, double start, double slope, std::vector<double> at,
@@ -108,25 +112,35 @@ class Kernel {
                     all_finite(gaps.data(), gaps.size()),
                 "a table must be of finite numbers");
         require(cutoff > 0 && cutoff <= cutoff_, "the cutoff of a table must be positive and not beyond the kernel's");
-        require(at.size() == change.size(), "a table needs as many changes as places where they are");
         require(gaps.size() % 2 == 0, "a gap has two ends");
         for (double& end : gaps) end *= end;
-        require(rows.shape(0) >= 1 && rows.shape(0) <= MOST_ROWS, "a table needs 1 to 1e8 rows");
-        // u(x) is piecewise linear: it is an integer's size everywhere if it is at the ends and the breaks.
-        std::vector<double> places{0.0, cutoff * cutoff};
-        places.insert(places.end(), at.begin(), at.end());
-        for (const double x : places) {
-            double u = slope * (x - start);
-            for (std::size_t k = 0; k < at.size(); ++k) u += change[k] * std::max(0.0, x - at[k]);
-            require(std::abs(u) <= 10.0 * MOST_ROWS, "the map of a table leads far from its rows");
-        }
+        // x is r^2 for a pair potential and r for an embedded-atom potential.
+        check_map(start, slope, at, change, rows, {0.0, sums_.system.channels ? cutoff : cutoff * cutoff});
         kan::System& s = sums_.system;
         s.tables.reserve(s.tables.size() + 1);  // nothing throws between the two
         s.table_memory.push_back({std::move(at), std::move(change), std::move(gaps), {rows.data(), rows.data() + rows.size()}});
         const kan::TableMemory& memory = s.table_memory.back();
         s.tables.push_back({cutoff * cutoff, low * low, high * high, start, slope, memory.at.data(),
                             memory.change.data(), memory.at.size(), memory.rows.data(),
-                            static_cast<int>(rows.shape(0)), memory.gaps.data(), memory.gaps.size() / 2});
+                            static_cast<int>(rows.shape(0)), memory.gaps.data(), memory.gaps.size() / 2,
+                            rows.shape(1) / kan::ROW});
+    }
+
+    // F of the next channel of the next element.
+    void add_embedding(double low, double high, double least, double most, double start, double end, double slope,
+                       std::vector<double> at, std::vector<double> change, Rows rows) {
+        const double numbers[] = {low, high, start, end, slope};
+        require(all_finite(numbers, 5) && all_finite(at.data(), at.size()) && all_finite(rows.data(), rows.size()),
+                "a table must be of finite numbers");
+        require(start < end && least <= start && most >= end, "an embedding table must end after it starts, within its limits");
+        check_map(start, slope, at, change, rows, {start, end});
+        require(rows.shape(1) == kan::ROW, "an embedding table has one function");
+        kan::System& s = sums_.system;
+        s.embeddings.reserve(s.embeddings.size() + 1);  // nothing throws between the two
+        s.table_memory.push_back({std::move(at), std::move(change), {}, {rows.data(), rows.data() + rows.size()}});
+        const kan::TableMemory& memory = s.table_memory.back();
+        s.embeddings.push_back({low, high, least, most, start, end, slope, memory.at.data(), memory.change.data(),
+                                memory.at.size(), memory.rows.data(), static_cast<int>(rows.shape(0))});
     }
 
     // Which of positions, numbers, cell and pbc differ from those of the last calculation: bits 0 to 3.
@@ -153,6 +167,13 @@ class Kernel {
         require(element.size() == 0 || *std::max_element(s.table_of.begin(), s.table_of.end()) <
                                            static_cast<int>(s.tables.size()),
                 "tables are missing: add them first");
+        require(s.embeddings.size() == static_cast<std::size_t>(s.n_elements) * s.channels,
+                "there must be an embedding table for every element and channel");
+        for (int i = 0; element.size() && i < s.n_elements; ++i)
+            for (int j = i; j < s.n_elements; ++j)
+                require(s.tables[s.table_of[i * s.n_elements + j]].functions ==
+                            1 + static_cast<std::size_t>(s.channels) * (i == j ? 1 : 2),
+                        "a table must have phi, and f of each channel, both ways if the elements differ");
         require(all_finite(box.data(), 9) && all_finite(inverse.data(), 9), "box and inverse must be finite");
         require(threads >= 1 && threads <= MOST_THREADS, "threads must be 1 to 1024");
         forget();
@@ -173,7 +194,7 @@ class Kernel {
         sums_.forget();
     }
 
-    // (energy, forces, virial, below, above, in gaps, shortest distance, inner, energies, virials).
+    // (energy, forces, virial, below, above, in gaps, shortest distance, inner, energies, virials, densities outside).
     nb::tuple compute(Vectors positions, bool per_atom) {
         const std::size_t n = positions.shape(0);
         require(known_ && n == numbers_.size(), "positions are not those of the structure that was set");
@@ -197,7 +218,8 @@ class Kernel {
             throw;
         }
         return nb::make_tuple(total.energy, forces_out, virial_out, total.below, total.above, total.inside,
-                              std::sqrt(total.shortest2), total.inner, energies_out, virials_out);
+                              std::sqrt(total.shortest2), total.inner, energies_out, virials_out,
+                              total.densities);
     }
 
     // (i, j, distance) of the pairs outside their data in the last calculation.
@@ -218,8 +240,8 @@ class Kernel {
         return nb::make_tuple(out[0], out[1], out[2]);
     }
 
-    // Sums of the last calculation for functions that are linear between nodes (radial.hpp): (energy, forces or None,
-    // virial, grades, lost). `ends` has start, end and floor of each table, `grades` its grades.
+    // Sums of the last calculation for functions that are linear between nodes (radial.hpp): (energy, forces, virial,
+    // grades, lost), forces and virial None if not wanted. `ends` has start, end and floor of each table, `grades` its grades.
     nb::tuple radial(Triples ends, Grid grades, std::size_t nodes, bool forces) const {
         const kan::System& s = sums_.system;
         const std::size_t n = numbers_.size(), tables = s.tables.size(), columns = tables * nodes;
@@ -229,24 +251,38 @@ class Kernel {
         std::vector<kan::RadialGrid> grids;
         for (std::size_t t = 0; t < tables; ++t) {
             const double* end = ends.data() + 3 * t;
-            require(end[0] < end[1], "the nodes of a table must start before they end");
+            require(0 < end[0] && end[0] < end[1], "the nodes of a table must start before they end");
             grids.push_back({end[0], end[1], end[2], t * nodes, nodes, grades.data() + t * grades.shape(1),
                              grades.shape(1)});
         }
-        double *energy, *virial, *levels;
+        double *energy, *virial = nullptr, *levels;
         std::uint8_t* lost;
         float* pulls = nullptr;
-        nb::object out[] = {array(columns, 1, &energy), nb::none(), array(6, columns, &virial), array(n, 1, &levels),
-                            array(n, 1, &lost)};
-        if (forces) out[1] = array(n, 3 * columns, &pulls);
-        std::fill(energy, energy + columns, 0.0), std::fill(virial, virial + 6 * columns, 0.0);
+        nb::object out[] = {array(columns, 1, &energy), nb::none(), nb::none(), array(n, 1, &levels), array(n, 1, &lost)};
+        if (forces) {
+            out[1] = array(n, 3 * columns, &pulls), out[2] = array(columns, 6, &virial);
+            std::fill(pulls, pulls + 3 * n * columns, 0.0f), std::fill(virial, virial + 6 * columns, 0.0);
+        }
+        std::fill(energy, energy + columns, 0.0);
         std::fill(levels, levels + n, 0.0), std::fill(lost, lost + n, std::uint8_t(0));
-        if (forces) std::fill(pulls, pulls + 3 * n * columns, 0.0f);
         {
             nb::gil_scoped_release release;
             if (n > 0) kan::add_radial(s, grids, {energy, pulls, virial, levels, lost, columns});
         }
         return nb::make_tuple(out[0], out[1], out[2], out[3], out[4]);
+    }
+
+    // Densities of the atoms in the last calculation, a row for each.
+    nb::object densities() const {
+        require(sums_.listed() || (known_ && numbers_.empty()), "nothing has been calculated");
+        const kan::System& s = sums_.system;
+        const std::size_t channels = s.channels, lanes = numbers_.empty() ? 0 : s.atom.size();
+        double* density;
+        nb::object out = array(numbers_.size(), channels, &density);
+        for (std::size_t k = 0; k < lanes; ++k)
+            for (std::size_t c = 0; s.atom[k] >= 0 && c < channels; ++c)
+                density[s.atom[k] * channels + c] = s.density[c * lanes + k];
+        return out;
     }
 
     // (positions, numbers, cell, pbc) of the last calculation, or None.
@@ -268,6 +304,20 @@ class Kernel {
     const std::string& instructions() const { return name_; }
 
   private:
+    // u(x) is piecewise linear: it is an integer's size everywhere if it is at the ends and the breaks.
+    static void check_map(double start, double slope, const std::vector<double>& at, const std::vector<double>& change,
+                          const Rows& rows, std::vector<double> places) {
+        require(at.size() == change.size(), "a table needs as many changes as places where they are");
+        require(rows.shape(0) >= 1 && rows.shape(0) <= MOST_ROWS, "a table needs 1 to 1e8 rows");
+        require(rows.shape(1) >= kan::ROW && rows.shape(1) % kan::ROW == 0, "a row has eight numbers for each function");
+        places.insert(places.end(), at.begin(), at.end());
+        for (const double x : places) {
+            double u = slope * (x - start);
+            for (std::size_t k = 0; k < at.size(); ++k) u += change[k] * std::max(0.0, x - at[k]);
+            require(std::abs(u) <= 10.0 * MOST_ROWS, "the map of a table leads far from its rows");
+        }
+    }
+
     kan::Summation sums_;
     std::string name_;
     double cutoff_;
@@ -280,10 +330,12 @@ class Kernel {
 
 NB_MODULE(_kernel, m) {
     nb::class_<Kernel>(m, "Kernel")
-        .def(nb::init<int, std::vector<int>, double, double, const std::string&>(), "n_elements"_a, "table_of"_a,
-             "cutoff"_a, "skin"_a, "instructions"_a = "best")
+        .def(nb::init<int, std::vector<int>, double, double, const std::string&, int>(), "n_elements"_a, "table_of"_a,
+             "cutoff"_a, "skin"_a, "instructions"_a = "best", "channels"_a = 0)
         .def("add_table", &Kernel::add_table, "cutoff"_a, "low"_a, "high"_a, "start"_a, "slope"_a, "at"_a, "change"_a,
              "rows"_a, "gaps"_a = std::vector<double>())
+        .def("add_embedding", &Kernel::add_embedding, "low"_a, "high"_a, "least"_a, "most"_a, "start"_a, "end"_a,
+             "slope"_a, "at"_a, "change"_a, "rows"_a)
         .def("changes", &Kernel::changes, nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(),
              nb::arg().noconvert())
         .def("set_structure", &Kernel::set_structure)
@@ -291,6 +343,7 @@ NB_MODULE(_kernel, m) {
         .def("compute", &Kernel::compute, nb::arg().noconvert(), nb::arg())
         .def("outside", &Kernel::outside)
         .def("radial", &Kernel::radial, "ends"_a, "grades"_a, "nodes"_a, "forces"_a)
+        .def("densities", &Kernel::densities)
         .def("last", &Kernel::last)
         .def_prop_ro("builds", &Kernel::builds)
         .def_prop_ro("instructions", &Kernel::instructions);

@@ -8,66 +8,86 @@ namespace kan {
 
 namespace {
 
-// Between which nodes, and where there: 0 at the lower one.
+// A grid with what each pair would have to work out again.
+struct Scale {
+    const RadialGrid& grid;
+    double first, nodes, grades;  // where they begin in 1/r, and how many there are of each
+    explicit Scale(const RadialGrid& g)
+        : grid(g), first(1 / g.end), nodes(static_cast<double>(g.nodes - 1) / (1 / g.start - first)),
+          grades(static_cast<double>(g.n_grades - 1) / (1 / g.start - first)) {}
+};
+
+// Between which nodes, and where there: 0 at the lower one; straight on beyond the ends.
 struct Place {
-    std::size_t node;
+    int node;
     double part;
-    Place(double r, const RadialGrid& grid, std::size_t nodes) {
-        const double at = (r - grid.start) / (grid.end - grid.start) * static_cast<double>(nodes - 1);
-        node = static_cast<std::size_t>(std::clamp(at, 0.0, static_cast<double>(nodes - 2)));
-        part = at - static_cast<double>(node);  // straight on beyond the ends
+    Place(double at, std::size_t nodes) {
+        node = static_cast<int>(std::clamp(at, 0.0, static_cast<double>(nodes - 2)));
+        part = at - node;
     }
 };
 
-void add_pair(const RadialGrid& grid, const RadialSums& to, std::size_t i, std::size_t j, const double d[3], double r) {
-    const Place level(r, grid, grid.n_grades);
-    const double grade =
-        std::max(0.0, grid.grades[level.node] * (1 - level.part) + grid.grades[level.node + 1] * level.part);
-    to.grades[i] = std::max(to.grades[i], grade);
-    to.grades[j] = std::max(to.grades[j], grade);
+void add_pair(const Scale& scale, const RadialSums& to, std::size_t i, std::size_t j, const double d[3], double r2) {
+    const RadialGrid& grid = scale.grid;
+    const double r = std::sqrt(r2), inverse = 1 / r;
+    const Place level((inverse - scale.first) * scale.grades, grid.n_grades);
+    const double below = grid.grades[level.node], above = grid.grades[level.node + 1];
+    const double grade = below + (above - below) * level.part;
+    if (grade > to.grades[i]) to.grades[i] = grade;
+    if (grade > to.grades[j]) to.grades[j] = grade;
     if (r < grid.floor) {
         to.lost[i] = to.lost[j] = 1;
         return;
     }
-    const Place place(r, grid, grid.nodes);
-    const std::size_t column = grid.first + place.node;
+    const Place place((inverse - scale.first) * scale.nodes, grid.nodes);
+    const std::size_t column = grid.first + place.node, columns = to.columns;
     const double weights[2] = {1 - place.part, place.part};
     for (int k = 0; k < 2; ++k) to.energy[column + k] += weights[k];
-    if (to.forces)
-        for (int x = 0; x < 3; ++x)
-            for (int k = 0; k < 2; ++k) {
-                const float pull = static_cast<float>(weights[k] * d[x] / r);
-                to.forces[(3 * i + x) * to.columns + column + k] -= pull;
-                to.forces[(3 * j + x) * to.columns + column + k] += pull;
-            }
-    static constexpr int first[6] = {0, 1, 2, 1, 0, 0}, second[6] = {0, 1, 2, 2, 2, 1};
-    if (to.virial)
-        for (int v = 0; v < 6; ++v)
-            for (int k = 0; k < 2; ++k)
-                to.virial[v * to.columns + column + k] -= weights[k] * d[first[v]] * d[second[v]] / r;
+    if (!to.forces) return;
+    const double e[3] = {d[0] * inverse, d[1] * inverse, d[2] * inverse};
+    const double six[6] = {e[0] * d[0], e[1] * d[1], e[2] * d[2], e[1] * d[2], e[0] * d[2], e[0] * d[1]};
+    for (int k = 0; k < 2; ++k) {
+        double* virial = to.virial + 6 * (column + k);
+        for (int v = 0; v < 6; ++v) virial[v] -= weights[k] * six[v];
+    }
+    float *on_i = to.forces + 3 * i * columns + column, *on_j = to.forces + 3 * j * columns + column;
+    for (int x = 0; x < 3; ++x, on_i += columns, on_j += columns)
+        for (int k = 0; k < 2; ++k) {
+            const float pull = static_cast<float>(weights[k] * e[x]);
+            on_i[k] -= pull;
+            on_j[k] += pull;
+        }
 }
 
 }  // namespace
 
 void add_radial(const System& s, const std::vector<RadialGrid>& grids, const RadialSums& to) {
+    const std::vector<Scale> scales(grids.begin(), grids.end());
+    double reach2 = 0.0;
+    for (const Table& table : s.tables) reach2 = std::max(reach2, table.cutoff2);
     for (const Block& block : s.blocks)
         for (const Entry& entry : block.near.entries) {
             const double* shift = &s.shifts[3 * entry.shift];
             for (std::uint32_t k = entry.begin; k < entry.end; ++k)
                 for (int half = 0; half < HALF; ++half) {
                     const std::size_t a = static_cast<std::size_t>(entry.i) * HALF + half;
+                    const std::size_t first = static_cast<std::size_t>(block.near.j[k]) * LANES;
                     if (s.atom[a] < 0) continue;
-                    for (int lane = 0; lane < LANES; ++lane) {
-                        const std::size_t b = static_cast<std::size_t>(block.near.j[k]) * LANES + lane;
-                        const double d[3] = {s.x[a] + shift[0] - s.x[b], s.y[a] + shift[1] - s.y[b],
-                                             s.z[a] + shift[2] - s.z[b]};
-                        const double r2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
-                        if (s.atom[b] < 0) continue;
-                        // Of a cluster with itself, each pair once.
+                    const double x = s.x[a] + shift[0], y = s.y[a] + shift[1], z = s.z[a] + shift[2];
+                    double dx[LANES], dy[LANES], dz[LANES], r2[LANES];
+                    for (int l = 0; l < LANES; ++l) {
+                        dx[l] = x - s.x[first + l], dy[l] = y - s.y[first + l], dz[l] = z - s.z[first + l];
+                        r2[l] = dx[l] * dx[l] + dy[l] * dy[l] + dz[l] * dz[l];
+                    }
+                    for (int l = 0; l < LANES; ++l) {
+                        const std::size_t b = first + l;
+                        // Lanes without an atom are far away. Of a cluster with itself, each pair counts once.
+                        if (r2[l] >= reach2 || s.atom[b] < 0) continue;
                         if (entry.shift == 0 && a / LANES == b / LANES && b <= a) continue;
                         const int table = s.table_of[s.element[a] * s.n_elements + s.element[b]];
-                        if (r2 < s.tables[table].cutoff2)
-                            add_pair(grids[table], to, s.atom[a], s.atom[b], d, std::sqrt(r2));
+                        if (r2[l] >= s.tables[table].cutoff2) continue;
+                        const double d[3] = {dx[l], dy[l], dz[l]};
+                        add_pair(scales[table], to, s.atom[a], s.atom[b], d, r2[l]);
                     }
                 }
         }

@@ -10,18 +10,18 @@
 
 namespace kan {
 
-// The nodes of one table, uniform in the distance, and how far distances lie outside the data (its grades, on nodes of
-// their own over the same range). Closer than `floor`, nothing is known.
+// The nodes of one table, uniform in 1/r from the cutoff inwards, and how far distances lie outside the data (its
+// grades, on nodes of their own over the same range). Closer than `floor`, nothing is known.
 struct RadialGrid {
-    double start, end, floor;
-    std::size_t first;            // column of its first node
+    double start, end, floor;     // distances
+    std::size_t first;            // column of its first node, at the end
     std::size_t nodes;
     const double* grades;
     std::size_t n_grades;
 };
 
-// Weights of the nodes: of the energy (columns), of the forces (atoms, 3, columns) where they are wanted, and of the
-// virial (6, columns); the largest grade of each atom's pairs, and whether some are closer than the floor.
+// Weights of the nodes: of the energy (columns), and where they are wanted of the forces (atoms, 3, columns) and of the
+// virial (columns, 6), else null; the largest grade of each atom's pairs, and whether some are closer than the floor.
 struct RadialSums {
     double* energy;
     float* forces;

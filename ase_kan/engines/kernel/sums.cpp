@@ -70,21 +70,30 @@ void Summation::update(const double* positions, void (*poll)()) {
 Total Summation::run(const double* positions, bool per_atom, const Results& to, void (*poll)()) {
     work_.resize(threads);
     update(positions, poll);
-    const System& s = system;
-    const std::size_t lanes = s.n_clusters * LANES;
+    system.channels ? sum_embedded(per_atom, poll) : sum_pairs(per_atom, poll);
+    if (slow()) poll();
+    return collect(per_atom, to);
+}
+
+void Summation::sum_pairs(bool per_atom, void (*poll)()) {
     on_threads(threads, [&](int t) {
-        const View view = s.view();
-        const Scratch scratch = prepare(work_[t], lanes, per_atom);
+        const View view = system.view();
+        const Scratch scratch = prepare(work_[t], per_atom);
         for (std::size_t block = bounds_[t]; block < bounds_[t + 1]; ++block) {
             if (t == 0 && slow()) poll();
-            kernel.sum(view, s.blocks[block].near.view(), per_atom, scratch, work_[t].sums);
+            kernel.sum(view, system.blocks[block].near.view(), per_atom, scratch, work_[t].sums);
         }
     });
-    if (slow()) poll();
+}
+
+// Add up what the threads found.
+Total Summation::collect(bool per_atom, const Results& to) const {
+    const System& s = system;
+    const std::size_t lanes = s.n_clusters * LANES;
     Total total;
     for (const Workspace& work : work_) {
         total.energy += work.sums.energy, total.below += work.sums.below, total.above += work.sums.above;
-        total.inside += work.sums.inside;
+        total.inside += work.sums.inside, total.densities += work.sums.densities;
         total.inner |= work.sums.inner, total.shortest2 = std::min(total.shortest2, work.sums.shortest2);
     }
     // sum over pairs of F (x) d = sum over atoms of F (x) x + sum over translations of F (x) S
@@ -147,16 +156,20 @@ void Summation::prune(void (*poll)()) {
 }
 
 // Sums that are zero, and room to work in.
-Scratch Summation::prepare(Workspace& work, std::size_t lanes, bool per_atom) const {
-    const std::size_t tables = system.tables.size();
+Scratch Summation::prepare(Workspace& work, bool per_atom) const {
+    const std::size_t tables = system.tables.size(), lanes = system.n_clusters * LANES, channels = system.channels;
     work.fx.assign(lanes, 0.0), work.fy.assign(lanes, 0.0), work.fz.assign(lanes, 0.0);
     work.energies.assign(per_atom ? lanes : 0, 0.0), work.virials.assign(per_atom ? 6 * lanes : 0, 0.0);
-    work.shift_force.assign(system.shifts.size(), 0.0);
+    work.shift_force.assign(system.shifts.size(), 0.0), work.density.assign(channels * lanes, 0.0);
     work.sums = {work.fx.data(), work.fy.data(), work.fz.data(), work.energies.data(), work.virials.data(),
-                 work.shift_force.data(), 0.0, std::numeric_limits<double>::infinity(), 0, 0, 0, false};
+                 work.shift_force.data(), 0.0, std::numeric_limits<double>::infinity(), 0, 0, 0, false,
+                 work.density.data(), 0};
     work.packed.resize(tables * CAPACITY), work.packed_energies.resize(tables * CAPACITY);
     work.filled.resize(tables), work.masks.resize(CHUNK * HALF * system.n_elements);
-    return {work.packed.data(), work.packed_energies.data(), work.filled.data(), work.masks.data()};
+    work.packed_densities.resize(tables * 2 * channels * CAPACITY);
+    work.of_table.resize(tables), work.padded.resize(tables);
+    return {work.packed.data(), work.packed_energies.data(), work.filled.data(), work.masks.data(),
+            work.packed_densities.data(), work.of_table.data(), work.padded.data()};
 }
 
 // Consecutive blocks for each thread, with about the same number of cluster pairs.

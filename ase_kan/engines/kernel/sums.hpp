@@ -15,7 +15,7 @@ struct Results {
 
 struct Total {
     double energy = 0.0, shortest2 = std::numeric_limits<double>::infinity();
-    std::int64_t below = 0, above = 0, inside = 0;
+    std::int64_t below = 0, above = 0, inside = 0, densities = 0;
     bool inner = false;
 };
 
@@ -32,6 +32,7 @@ class Summation {
 
     System system;
     PairKernel kernel = baseline::kernel;
+    EmbeddedKernel embedded_kernel = baseline::embedded_kernel;
     std::vector<double> last;             // positions, three per atom
     std::vector<std::uint8_t> element;    // of each atom
     double box[9] = {}, inverse[9] = {};  // rows are vectors; unit vectors where not periodic
@@ -48,7 +49,12 @@ class Summation {
     Moved gather(const double* positions, std::size_t first, std::size_t end);
     void update(const double* positions, void (*poll)());
     void prune(void (*poll)());
-    Scratch prepare(Workspace& work, std::size_t lanes, bool per_atom) const;
+    Scratch prepare(Workspace& work, bool per_atom) const;
+    void sum_pairs(bool per_atom, void (*poll)());
+    void sum_embedded(bool per_atom, void (*poll)());
+    void densities(int t, bool per_atom, const Scratch& scratch, void (*poll)());
+    void embed(int t, bool per_atom);
+    Total collect(bool per_atom, const Results& to) const;
     std::vector<std::size_t> partition(List Block::* list) const;
     bool slow() const;
     // The share of a thread in n things begins here.

@@ -1,4 +1,4 @@
-// Who owns the atoms, tables and lists that the pair kernel works on, and who makes the lists.
+// Who owns the atoms, tables and lists that the kernels work on, and who makes the lists.
 #pragma once
 
 #include <algorithm>
@@ -53,6 +53,9 @@ struct System {
     std::vector<Table> tables;
     std::deque<TableMemory> table_memory;  // which stays where it is when more comes
     std::vector<int> table_of;        // n_elements^2, symmetric
+    int channels = 0;                 // densities of an atom; 0 for a pair potential
+    std::vector<Embedding> embeddings;  // per element and channel
+    Array<double> density, push;      // per channel and lane: rho and dF/drho
 
     std::size_t n_clusters = 0;
     std::vector<std::int32_t> atom;   // of each lane; -1 for none
@@ -67,7 +70,7 @@ struct System {
 
     View view() const {
         return {n_elements, tables.data(), tables.size(), table_of.data(), element.data(), element_mask.data(),
-                x.data(), y.data(), z.data(), shifts.data()};
+                x.data(), y.data(), z.data(), shifts.data(), n_clusters * LANES, channels, embeddings.data()};
     }
 };
 
@@ -80,6 +83,12 @@ struct Workspace {
     std::vector<Entry> entries;       // of a pruned block
     std::vector<std::int32_t> j;
     Sums sums;
+    // Of embedded-atom potentials.
+    Array<double> density, packed_densities, kept;
+    std::vector<double*> of_table;
+    std::vector<std::size_t> padded;
+    std::vector<std::uint8_t> kept_masks;
+    std::vector<std::uint32_t> kept_counts;
 };
 
 // A position moved back by whole box vectors.

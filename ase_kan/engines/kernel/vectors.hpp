@@ -1,4 +1,4 @@
-// Eight doubles, in what the instruction set has for them. Included by pairs.cpp inside its namespace.
+// Eight doubles, in what the instruction set has for them. Included by sums over pairs inside their namespace.
 //
 // Masks are the low eight bits of an unsigned, a bit per lane.
 
@@ -15,6 +15,8 @@ inline void store(double* p, Vec a) { _mm512_store_pd(p, a.v); }
 inline Vec operator+(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm512_sub_pd(a.v, b.v)}; }
 inline Vec operator*(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }
+inline Vec operator/(Vec a, Vec b) { return {_mm512_div_pd(a.v, b.v)}; }
+inline Vec root(Vec a) { return {_mm512_sqrt_pd(a.v)}; }
 inline Vec larger(Vec a, Vec b) { return {_mm512_max_pd(a.v, b.v)}; }
 inline Vec smaller(Vec a, Vec b) { return {_mm512_min_pd(a.v, b.v)}; }
 inline Vec truncated(Vec a) { return {_mm512_roundscale_pd(a.v, _MM_FROUND_TO_ZERO)}; }
@@ -24,11 +26,11 @@ inline Vec unpack(const double* from, unsigned bits) {
     return {_mm512_maskz_expand_pd(bits, _mm512_loadu_pd(from))};
 }
 inline Vec where(unsigned bits, Vec a) { return {_mm512_maskz_mov_pd(bits, a.v)}; }
-inline void load_rows(const double* rows, Vec row, Vec c[7]) {
+inline void load_rows(const double* rows, std::size_t stride, Vec row, Vec c[7]) {
     alignas(32) int n[8];
     _mm256_store_si256(reinterpret_cast<__m256i*>(n), _mm512_cvttpd_epi32(row.v));
     __m512d r[8], a[8], b[8];
-    for (int l = 0; l < 8; ++l) r[l] = _mm512_load_pd(rows + ROW * n[l]);
+    for (int l = 0; l < 8; ++l) r[l] = _mm512_load_pd(rows + stride * n[l]);
     for (int l = 0; l < 8; l += 2) {
         a[l] = _mm512_unpacklo_pd(r[l], r[l + 1]);      // columns 0 2 4 6 of rows l, l + 1
         a[l + 1] = _mm512_unpackhi_pd(r[l], r[l + 1]);  // columns 1 3 5 7
@@ -58,6 +60,8 @@ inline void store(double* p, Vec a) { _mm256_store_pd(p, a.v), _mm256_store_pd(p
 inline Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v), _mm256_add_pd(a.w, b.w)}; }
 inline Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v), _mm256_sub_pd(a.w, b.w)}; }
 inline Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v), _mm256_mul_pd(a.w, b.w)}; }
+inline Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v), _mm256_div_pd(a.w, b.w)}; }
+inline Vec root(Vec a) { return {_mm256_sqrt_pd(a.v), _mm256_sqrt_pd(a.w)}; }
 inline Vec larger(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v), _mm256_max_pd(a.w, b.w)}; }
 inline Vec smaller(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v), _mm256_min_pd(a.w, b.w)}; }
 inline Vec truncated(Vec a) {
@@ -104,22 +108,22 @@ inline Vec unpack(const double* from, unsigned bits) {
             only(high, moved(_mm256_loadu_pd(from + count(low)), MOVES.unpack[high]))};
 }
 inline Vec where(unsigned bits, Vec a) { return {only(bits & 15, a.v), only(bits >> 4, a.w)}; }
-inline void transpose(const double* rows, const int* n, int column, __m256d c[4]) {
+inline void transpose(const double* rows, std::size_t stride, const int* n, int column, __m256d c[4]) {
     __m256d r[4];
-    for (int l = 0; l < 4; ++l) r[l] = _mm256_load_pd(rows + ROW * n[l] + column);
+    for (int l = 0; l < 4; ++l) r[l] = _mm256_load_pd(rows + stride * n[l] + column);
     const __m256d a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
     const __m256d d = _mm256_unpacklo_pd(r[2], r[3]), e = _mm256_unpackhi_pd(r[2], r[3]);
     c[0] = _mm256_permute2f128_pd(a, d, 0x20), c[1] = _mm256_permute2f128_pd(b, e, 0x20);
     c[2] = _mm256_permute2f128_pd(a, d, 0x31), c[3] = _mm256_permute2f128_pd(b, e, 0x31);
 }
-inline void load_rows(const double* rows, Vec row, Vec c[7]) {
+inline void load_rows(const double* rows, std::size_t stride, Vec row, Vec c[7]) {
     alignas(16) int n[8];
     _mm_store_si128(reinterpret_cast<__m128i*>(n), _mm256_cvttpd_epi32(row.v));
     _mm_store_si128(reinterpret_cast<__m128i*>(n + 4), _mm256_cvttpd_epi32(row.w));
     for (int column = 0; column < 8; column += 4) {
         __m256d v[4], w[4];
-        transpose(rows, n, column, v);
-        transpose(rows, n + 4, column, w);
+        transpose(rows, stride, n, column, v);
+        transpose(rows, stride, n + 4, column, w);
         for (int k = column; k < column + 4 && k < 7; ++k) c[k] = {v[k - column], w[k - column]};
     }
 }
@@ -142,6 +146,8 @@ inline void store(double* p, Vec a) {
 inline Vec operator+(const Vec& a, const Vec& b) { return each([&](int l) { return a.v[l] + b.v[l]; }); }
 inline Vec operator-(const Vec& a, const Vec& b) { return each([&](int l) { return a.v[l] - b.v[l]; }); }
 inline Vec operator*(const Vec& a, const Vec& b) { return each([&](int l) { return a.v[l] * b.v[l]; }); }
+inline Vec operator/(const Vec& a, const Vec& b) { return each([&](int l) { return a.v[l] / b.v[l]; }); }
+inline Vec root(const Vec& a) { return each([&](int l) { return __builtin_sqrt(a.v[l]); }); }
 inline Vec larger(const Vec& a, const Vec& b) { return each([&](int l) { return a.v[l] > b.v[l] ? a.v[l] : b.v[l]; }); }
 inline Vec smaller(const Vec& a, const Vec& b) { return each([&](int l) { return a.v[l] < b.v[l] ? a.v[l] : b.v[l]; }); }
 inline Vec truncated(const Vec& a) { return each([&](int l) { return static_cast<double>(static_cast<int>(a.v[l])); }); }
@@ -159,9 +165,9 @@ inline Vec unpack(const double* from, unsigned bits) {
     return a;
 }
 inline Vec where(unsigned bits, const Vec& a) { return each([&](int l) { return bits >> l & 1 ? a.v[l] : 0.0; }); }
-inline void load_rows(const double* rows, const Vec& row, Vec c[7]) {
+inline void load_rows(const double* rows, std::size_t stride, const Vec& row, Vec c[7]) {
     for (int l = 0; l < 8; ++l) {
-        const double* r = rows + ROW * static_cast<int>(row.v[l]);
+        const double* r = rows + stride * static_cast<int>(row.v[l]);
         for (int k = 0; k < 7; ++k) c[k].v[l] = r[k];
     }
 }

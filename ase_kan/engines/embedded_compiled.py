@@ -1,0 +1,69 @@
+"""The compiled engine of embedded-atom potentials: their tables, summed by the C++ kernel in two passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ase_kan.engines.compiled import KernelEngine
+from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine, outside_densities
+from ase_kan.engines.guard import (
+    OutsideDensity,
+    covered,
+    densities_with_tolerance,
+)
+from ase_kan.potentials.embedded_tables import EmbeddedTables
+from ase_kan.types import pair_name
+
+if TYPE_CHECKING:
+    from ase_kan.engines import _kernel
+
+
+class EmbeddedCompiledEngine(KernelEngine):
+    """Tables of an embedded-atom potential."""
+
+    reference = EmbeddedAutogradEngine
+    potential: EmbeddedTables
+
+    def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
+        potential, channels = self.potential, self.potential.channels
+        # Without atoms there are no symbols: tables of some element are as good as any.
+        elements = symbols or list(potential.elements[:1])
+        kernel = self._empty_kernel(len(elements), channels)
+        self._gaps = []
+        for pair in ((a, b) for k, a in enumerate(elements) for b in elements[k:]):
+            table, (low, high, gaps) = potential.pair_tables[pair], covered(potential, pair, self.limit)
+            self._gaps += [(pair_name(pair), gap) for gap in gaps]
+            kernel.add_table(
+                table.end,
+                low,
+                high,
+                table.start,
+                table.slope,
+                list(table.at),
+                list(table.change),
+                np.ascontiguousarray(table.rows.reshape(len(table.rows), -1)),
+                [end for gap in gaps for end in gap],
+            )
+        for element in elements:
+            for channel in range(channels):
+                embedding = potential.embeddings[element, channel]
+                table = embedding.table
+                kernel.add_embedding(
+                    *densities_with_tolerance(potential.density_domain(element, channel)),
+                    *embedding.limits,
+                    table.start,
+                    table.end,
+                    table.slope,
+                    list(table.at),
+                    list(table.change),
+                    table.rows[:, 0].copy(),
+                )
+        return kernel
+
+    def _densities_outside(self, kernel: _kernel.Kernel) -> list[OutsideDensity]:
+        atoms = self.last()
+        assert atoms is not None
+        densities = np.asarray(kernel.densities()).reshape(len(atoms), self.potential.channels)
+        return outside_densities(self.potential, atoms.numbers, densities)
