@@ -166,9 +166,12 @@ def _rows(function: Function, left: float, right: float, n: int) -> Array:
     value, slope = value_and_slope(function, x)
     value[::2] -= nudges * slope[::2]
     slope = slope * h
-    known = [value[:-1:2], value[1::2], value[2::2], slope[:-1:2], slope[1::2], slope[2::2]]
+    # From differences, which have more digits than values do over steps so small.
+    first, middle, last = value[:-1:2], value[1::2], value[2::2]
+    known = [np.zeros(n), middle - first, last - first, slope[:-1:2], slope[1::2], slope[2::2]]
     rows = np.zeros((n, 8))
     rows[:, :6] = np.stack(known, axis=1) @ _QUINTIC.T
+    rows[:, 0] = first
     rows[:, 6] = 1 / h
     return rows
 
