@@ -325,6 +325,5 @@ def _as_potential(potential: Any) -> Potential:
         return KANPotential.from_pykan(potential)
     if isinstance(potential, PairPotential | EmbeddedAtomPotential):
         return potential
-    raise TypeError(
-        f"expected a pair or embedded-atom potential, the path of one or a pykan KAN, got {type(potential).__name__}"
-    )
+    known = "a pair potential, an embedded-atom potential, the path of one or a pykan KAN"
+    raise TypeError(f"expected {known}, got {type(potential).__name__}")

@@ -1,9 +1,9 @@
 """What ``ase-kan bench`` runs, in a process of its own: atoms, an engine, and its molecular dynamics.
 
-A liquid: that of LAMMPS's own benchmark (rho* = 0.8442, T* = 1.44 at the start, cutoff 2.5, time step 0.005, NVE) with
-epsilon, sigma and mass 1; the KAN is fitted to it. A metal: the crystal of a published embedded-atom potential at 300
-K, time step 1 fs, NVE; every engine has the same file. ASE's calculators run in ASE's VelocityVerlet, LAMMPS in its
-own loop.
+The liquid is that of LAMMPS's own benchmark (rho* = 0.8442, T* = 1.44 at the start, cutoff 2.5, time step 0.005, NVE)
+with epsilon, sigma and mass 1; the KAN is fitted to it. The metal is the crystal of a published embedded-atom potential
+at 300 K, time step 1 fs, NVE; every engine has the same file. ASE's calculators run in ASE's VelocityVerlet, LAMMPS in
+its own loop.
 """
 
 from __future__ import annotations

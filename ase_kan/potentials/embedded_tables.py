@@ -18,7 +18,7 @@ from torch import Tensor
 from ase_kan.potentials.coverage import Gap, gaps_of
 from ase_kan.potentials.features import limited, value_and_slope
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
-from ase_kan.potentials.quintics import INNER, NUDGE, Function, Table, tabulate_functions
+from ase_kan.potentials.quintics import INNER, Function, Table, tabulate_functions
 from ase_kan.potentials.scale import Scale, energy_scale
 from ase_kan.types import Array, Pair, sorted_pair
 
@@ -28,6 +28,8 @@ LEAST_START = 0.02
 NEXT_BREAK = 1.5
 #: Places beyond the tables of F, in widths of the data, where it must be a straight line to be taken for one.
 FAR = (1.1, 1.7, 3.0, 10.0)
+#: How far from the end its slope is taken, where autograd may add up those of both sides.
+BESIDE = 1e-9
 #: Densities at which `fingerprint` looks, and distances.
 SAMPLES = 97
 
@@ -53,9 +55,12 @@ class EmbeddingTable:
         with torch.enable_grad():
             at = ends.requires_grad_()
             (slopes,) = torch.autograd.grad(table(at, 0).sum(), at)
-        below, above = (table.start - density).clamp(min=0), (density - table.end).clamp(min=0)
-        inside = limited(density, table.start, table.end)
-        return table(inside, 0) - slopes[0] * below + slopes[1] * above
+        beyond = torch.where(
+            density < table.start,
+            slopes[0] * (density - table.start),
+            torch.where(density > table.end, slopes[1] * (density - table.end), 0.0),
+        )
+        return table(limited(density, table.start, table.end), 0) + beyond
 
 
 class EmbeddedTables:
@@ -249,7 +254,7 @@ def _embedding_table(potential: EmbeddedAtomPotential, element: str, channel: in
 
 def goes_on_straight(embedding: Function, end: float, sign: float, width: float, tol: float) -> bool:
     """Whether F is a straight line beyond an end of the data, at densities up to ten of their widths away."""
-    start = end + sign * NUDGE * width
+    start = end + sign * BESIDE * width
     value, slope = (float(found[0]) for found in value_and_slope(embedding, np.array([start])))
     places = sign * width * np.array(FAR)
     with torch.no_grad():

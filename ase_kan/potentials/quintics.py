@@ -37,8 +37,8 @@ FIRST_ROWS = 4
 #: Breaks are evenly spaced if none is farther from its place than this part of the spacing.
 EVEN = 1e-7
 #: Functions may jump at the ends of a table, and right at breaks autograd may add up the slopes of both sides: they are
-#: looked at so much of a row away from the knots.
-NUDGE = 1e-9
+#: looked at so much of a row away from the knots, and at least so much of the place itself.
+NUDGE, ROUNDING = 1e-12, 1e-15
 
 Function = Callable[[Tensor], Tensor]
 
@@ -161,14 +161,19 @@ def _even_spans(breaks: Sequence[float]) -> list[tuple[float, float, int]]:
 def _rows(function: Function, left: float, right: float, n: int) -> Array:
     h = (right - left) / n
     x: Array = np.linspace(left, right, 2 * n + 1)
-    nudges = np.append(np.full(n, NUDGE * h), -NUDGE * h)
+    knots = x[::2].copy()
+    nudges = np.maximum(NUDGE * h, ROUNDING * np.abs(knots))
+    nudges[-1] *= -1
     x[::2] += nudges
     value, slope = value_and_slope(function, x)
-    value[::2] -= nudges * slope[::2]
+    value[::2] -= (x[::2] - knots) * slope[::2]
     slope = slope * h
-    known = [value[:-1:2], value[1::2], value[2::2], slope[:-1:2], slope[1::2], slope[2::2]]
+    # From differences, which have more digits than values do over steps so small.
+    first, middle, last = value[:-1:2], value[1::2], value[2::2]
+    known = [np.zeros(n), middle - first, last - first, slope[:-1:2], slope[1::2], slope[2::2]]
     rows = np.zeros((n, 8))
     rows[:, :6] = np.stack(known, axis=1) @ _QUINTIC.T
+    rows[:, 0] = first
     rows[:, 6] = 1 / h
     return rows
 

@@ -148,7 +148,8 @@ class TabulatedEAM:
         """F(rho), eV."""
         self._check_channel(channel)
         curve = self._known(self.embeddings, element)
-        return curve(density) + curve.slope_at_end() * (density - curve.end).clamp(min=0.0)
+        beyond = torch.where(density > curve.end, density - curve.end, 0.0)
+        return curve(density) + curve.slope_at_end() * beyond
 
     def __repr__(self) -> str:
         return f"TabulatedEAM({', '.join(self.elements)}; cutoff {self.cutoff:.4g} A)"

@@ -6,6 +6,7 @@ import pytest
 
 from ase_kan.cli import bench
 from ase_kan.cli.main import main
+from tests.lammps_eam import PUBLISHED
 
 
 def test_bench(tmp_path, capsys):
@@ -21,6 +22,18 @@ def test_bench(tmp_path, capsys):
         assert len(row["rounds_us"]) == 2
         assert min(row["rounds_us"]) <= row["step_us"] <= max(row["rounds_us"])
         assert row["memory_mb"] > 10
+
+
+def test_bench_of_a_metal(capsys):
+    file = PUBLISHED / "CuNi.eam.alloy"
+    arguments = ["bench", "--metal", str(file), "--sizes", "100", "--rounds", "1", "--peers", "lammps", "lammps-opt"]
+    assert main(arguments) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split()[:2] for row in rows] == [["108", "ase_kan"], ["108", "lammps"], ["108", "lammps-opt"]]
+    assert main(["bench", "--metal", str(PUBLISHED / "Cu_u3.eam")]) == 1
+    assert "Cu_u3.eam is not a setfl file" in capsys.readouterr().err
+    assert main(["bench", "--metal", str(file), "--peers", "asap3"]) == 1
+    assert "unknown peer 'asap3': choose from compiled, autograd, lammps, lammps-opt" in capsys.readouterr().err
 
 
 def test_bench_refuses(monkeypatch):
