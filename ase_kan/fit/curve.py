@@ -18,6 +18,7 @@ from ase_kan.fit.posteriors import curve_posterior
 from ase_kan.fit.result import FitResult, training_bar
 from ase_kan.fit.trainers import DEFAULT_FEATURE, SMOOTH_DEGREE, TRAINERS, Plan, train
 from ase_kan.potentials.continuations import Continuation, ends_at_zero
+from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.cutoff import FARTHEST
 from ase_kan.potentials.features import FEATURES, value_and_slope
 from ase_kan.potentials.pair import Ends, PairFunction
@@ -28,6 +29,8 @@ from ase_kan.version import __version__
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
+#: Cells of the finest histogram of the distances of a curve.
+COVERAGE_CELLS = 400
 #: Energies are not told apart below this part of the depth of the well.
 SAME = 1e-8
 
@@ -207,6 +210,7 @@ def _fit(
         of_rest = ends if baseline is None or ends.core != "auto" else replace(ends, core="power")
         trained = train(rest, unseen, plan, of_rest, report)
     trained.function.baseline = baseline
+    trained.function.coverage = coverage_of(learned)
     wall = trained.wall
     if trained.model is not None and of_rest is not ends and plan.k >= SMOOTH_DEGREE:
         wall = wall_of(learned, trained.model.noise)
@@ -249,6 +253,13 @@ def _fit(
     known = curve_posterior(function, trained.model, learned, rest, error, wall, far)
     potential = KANPotential({curve.elements: function}, info=info, posterior=known)
     return FitResult(potential, history, *errors, report="\n".join(told))
+
+
+def coverage_of(curve: PairCurve) -> Coverage:
+    """Which distances a curve has."""
+    edges = np.linspace(curve.r[0], curve.r[-1], COVERAGE_CELLS + 1)
+    counts = np.histogram(curve.r, edges)[0].astype(np.int64)
+    return Coverage.of(edges, counts, float(curve.r[0]))
 
 
 def _rms(values: Array) -> float:

@@ -194,6 +194,8 @@ class CurveProblem:
         difference = np.diff(np.eye(self.order + 1), self.order, axis=0)[0]
         triangle = Triangle.of(tied, self.n).with_penalty(difference, smoothness.weights[:, None])
         coef = triangle.solve()[:, 0]
+        # What laws say of the ends may be wrong by more than they know: the posterior is that without them.
+        known = Triangle.of(rows, self.n).with_penalty(difference, smoothness.weights[:, None]) if laws else triangle
         left_out = self._left_out(rows, tied, difference, smoothness.weights)
         here = (rows.values * coef[rows.first[:, None] + np.arange(self.k + 1)]).sum(axis=1) - rows.target
         # residual / sqrt(1 - h) has the deviation of the noise.
@@ -215,7 +217,7 @@ class CurveProblem:
             left_out[:n],
             forces,
             smoothness,
-            triangle,
+            known,
             self.curve.r[:0] if self.inflation is None else self.curve.r[self.inflation**2 > 2],
             misfit,
         )
