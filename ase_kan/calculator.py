@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.analysis.uncertainty import NODES, ModeTable, Uncertainty
+from ase_kan.analysis.uncertainty import NODES, ModeTable, UncertainPotential, Uncertainty
 from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
 from ase_kan.engines.compiled import CompiledEngine, KernelEngine, compiled_available
 from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
@@ -216,10 +216,9 @@ class KANCalculator(Calculator):
         ValueError
             If the potential does not know its errors (it comes from a pykan model, say), and as for a calculation.
         """
-        if not isinstance(self.potential, KANPotential):
-            raise ValueError(
-                f"uncertainties are those of a fitted KANPotential, not of a {type(self.potential).__name__}"
-            )
+        if not isinstance(self.potential, UncertainPotential):
+            kind = type(self.potential).__name__
+            raise ValueError(f"uncertainties are those of a fitted KANPotential, and a {kind} knows none")
         with self._lock:
             atoms = self._last_atoms() if atoms is None else atoms
             if changes := self._changes(atoms):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from ase.data import chemical_symbols
+from numpy.typing import ArrayLike, NDArray
 
 from ase_kan.engines.protocol import RadialGrid, RadialSums
-from ase_kan.potentials.posterior import Modes, unknown
-from ase_kan.potentials.potential import KANPotential
+from ase_kan.potentials.posterior import Modes
+from ase_kan.potentials.protocol import PairPotential
 from ase_kan.types import Array, Pair
 
 #: Nodes of each pair between which modes are linear; grades change faster, in gaps.
@@ -22,6 +23,30 @@ NODES, GRADE_NODES = 64, 1024
 INNER = 0.5
 #: Grades from which to take care, and to stop.
 CARE, STOP = 2.0, 10.0
+
+
+@runtime_checkable
+class UncertainPotential(PairPotential, Protocol):
+    """A pair potential that knows its errors."""
+
+    def uncertainty(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """Standard deviation of phi(r), eV; infinite where nothing can be said."""
+
+    def grade(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """How far distances lie outside the data: 1 at their edge."""
+
+    def modes(self, r: Array, pair: Pair | None = None) -> Modes:
+        """Functions of (n,) distances whose squares add up to the variance of phi; common to all pairs."""
+
+    def blind(self, r: Array, pair: Pair | None = None) -> NDArray[np.bool_]:
+        """Where nothing can be said of phi: a mask (n,)."""
+
+    def lone_modes(self, counts: Mapping[str, int]) -> Array:
+        """What the first modes add to the energy of so many lone atoms, eV."""
+
+    @property
+    def residual(self) -> Mapping[str, float]:
+        """Errors of ``"energy"`` and ``"virial"`` (eV per atom) and ``"forces"`` (eV/Angstrom) beside those of phi."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +100,7 @@ class ModeTable:
 
     Parameters
     ----------
-    potential : KANPotential
-        With a posterior.
+    potential : UncertainPotential
     kinds : list of pair or None
         In the order of the sums (`engines.radial.kinds_of`).
 
@@ -86,9 +110,10 @@ class ModeTable:
         If the potential does not know its errors.
     """
 
-    def __init__(self, potential: KANPotential, kinds: list[Pair | None]) -> None:
-        self.posterior = potential.known_posterior()
+    def __init__(self, potential: UncertainPotential, kinds: list[Pair | None]) -> None:
         self.kinds = kinds
+        self.residual = potential.residual
+        self.lone_modes = potential.lone_modes
         self.grids: list[RadialGrid] = []
         found: list[Modes] = []
         for kind in kinds:
@@ -98,16 +123,15 @@ class ModeTable:
                 self.grids.append(RadialGrid(0.1, potential.cutoff, 0.0, np.zeros(GRADE_NODES)))
                 found.append(Modes(np.zeros((NODES, width)), np.zeros((NODES, width))))
                 continue
-            number, function = potential.place(kind), potential.function(kind)
-            low, radius = function.domain[0], function.cutoff.radius
+            low, radius = potential.domain(kind)[0], potential.breakpoints(kind)[-1]
             start = min(max(INNER * low, 1e-3 * radius), 0.9 * radius)
             r = _inwards(radius * (1 - 1e-12), start, NODES)
-            blind = unknown(function, self.posterior.pairs[number], r)
+            blind = potential.blind(r, kind)
             # Where no law is known below the data, nothing is closer than these; a guess knows nothing at all.
             floor = radius if blind.all() else low * (1 - 1e-9) if blind[-1] else start
             levels = potential.grade(_inwards(radius, start, GRADE_NODES), kind)
             self.grids.append(RadialGrid(start, radius, floor, levels))
-            found.append(self.posterior.modes(number, function, r))
+            found.append(potential.modes(r, kind))
         widest = max((modes.value.shape[1] for modes in found), default=0)
         self.values, self.slopes = (
             np.concatenate([np.pad(part, ((0, 0), (0, widest - part.shape[1]))) for part in parts])
@@ -124,16 +148,16 @@ class ModeTable:
         if sums.lost.any():
             return np.inf
         modes = sums.energy @ self.values
-        if self.posterior.lone:
-            lone = self.posterior.lone_modes(Counter(atoms.get_chemical_symbols()))
-            modes[: len(lone)] += lone
-        return float(np.sqrt(modes @ modes + (len(atoms) * self.posterior.residual.get("energy", 0.0)) ** 2))
+        numbers = np.bincount(atoms.numbers)
+        lone = self.lone_modes({chemical_symbols[z]: int(numbers[z]) for z in np.flatnonzero(numbers)})
+        modes[: len(lone)] += lone
+        return float(np.sqrt(modes @ modes + (len(atoms) * self.residual.get("energy", 0.0)) ** 2))
 
     def forces_and_stress(self, sums: RadialSums, atoms: Atoms) -> tuple[Array, Array | None]:
         """Standard deviations of forces (atoms, 3) and stress (6,), the latter None without a volume."""
         assert sums.forces is not None
         assert sums.virial is not None
-        n, residual = len(atoms), self.posterior.residual
+        n, residual = len(atoms), self.residual
         pulls = sums.forces.reshape(3 * n, -1) @ self.single
         squares = np.einsum("im,im->i", pulls, pulls).astype(float).reshape(n, 3)
         forces = np.sqrt(squares + residual.get("forces", 0.0) ** 2)

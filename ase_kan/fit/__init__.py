@@ -66,15 +66,16 @@ class StructureKeywords(_Common, total=False):
     start: float | None
     checkpoint: str | os.PathLike[str] | None
     resume: bool
+    extend: bool
 
 
 @overload
-def fit(data: PairCurve, **keywords: Unpack[CurveKeywords]) -> FitResult: ...
+def fit(data: PairCurve, *, ensemble: int | None = None, **keywords: Unpack[CurveKeywords]) -> FitResult: ...
 @overload
 def fit(data: Sequence[PairCurve], **keywords: Unpack[CurvesKeywords]) -> FitResult: ...
 @overload
-def fit(data: Structures, **keywords: Unpack[StructureKeywords]) -> FitResult: ...
-def fit(data: Any, **keywords: Any) -> FitResult:
+def fit(data: Structures, *, ensemble: int | None = None, **keywords: Unpack[StructureKeywords]) -> FitResult: ...
+def fit(data: Any, *, ensemble: int | None = None, **keywords: Any) -> FitResult:
     """Fit a KAN pair potential to a curve, to several or to structures.
 
     Parameters
@@ -82,6 +83,9 @@ def fit(data: Any, **keywords: Any) -> FitResult:
     data : PairCurve, sequence of PairCurve, or Structures
         Several curves, each of another pair of elements, make one potential; keywords are for each of them, and
         ``mixing="lorentz-berthelot"`` makes the pairs that are missing.
+    ensemble : int, optional
+        Make so many fits to resampled data, side by side in other processes (module `ensemble`): the potential is
+        their mean, its uncertainty their spread. Default: one fit, which knows its uncertainty from its equations.
     **keywords
         For a curve those of `fit.curve.fit_curve`, for structures those of `fit.structures.fit_structures`, where they
         are explained; the signature shows them all.
@@ -100,16 +104,26 @@ def fit(data: Any, **keywords: Any) -> FitResult:
     if isinstance(data, list | tuple) and data and all(isinstance(curve, PairCurve) for curve in data):
         of_each = {name: value for name, value in keywords.items() if name != "mixing"}
         _check_keywords(of_each, fit_curve, fit_structures, "curves")
+        if ensemble is not None:
+            raise TypeError("ensembles are of one curve or of structures: fit the curves one by one")
         return fit_curves(data, **keywords)
     if "mixing" in keywords:
         raise TypeError("mixing is for several curves: fit([curve_a, curve_b], mixing=...)")
     if isinstance(data, PairCurve):
         _check_keywords(keywords, fit_curve, fit_structures, "curves")
-        return fit_curve(data, **keywords)
+        return fit_curve(data, **keywords) if ensemble is None else _ensemble(fit_curve, data, ensemble, keywords)
     if isinstance(data, Structures):
         _check_keywords(keywords, fit_structures, fit_curve, "structures")
+        if ensemble is not None:
+            return _ensemble(fit_structures, data, ensemble, keywords)
         return fit_structures(data, **keywords)
     raise TypeError(f"fit takes a PairCurve or Structures, got {type(data).__name__}: use PairCurve(r, energy)")
+
+
+def _ensemble(fit_one: Any, data: PairCurve | Structures, members: int, keywords: dict[str, Any]) -> FitResult:
+    from ase_kan.fit.ensemble import fit_ensemble  # joblib takes a while to import
+
+    return fit_ensemble(fit_one, data, members, keywords)
 
 
 def _keywords(function: Any) -> dict[str, inspect.Parameter]:
@@ -136,6 +150,7 @@ def _check_keywords(given: Mapping[str, Any], function: Any, other: Any, what: s
 fit.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
         inspect.Parameter("data", inspect.Parameter.POSITIONAL_ONLY, annotation="PairCurve | Structures"),
+        inspect.Parameter("ensemble", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="int | None"),
         *(_keywords(fit_structures) | _keywords(fit_curve) | _keywords(fit_curves)).values(),
     ],
     return_annotation="FitResult",

@@ -61,7 +61,8 @@ def fit_curves(curves: Sequence[PairCurve], *, mixing: str | None = None, **keyw
     def together(values: Iterable[float]) -> float:
         return float(np.sqrt(np.mean(np.square(list(values)))))
 
-    known = joined([r.potential.known_posterior() for r in results], [pair in mixed for pair in functions])
+    posteriors = [r.potential.posterior for r in results if r.potential.posterior]
+    known = joined(posteriors, [pair in mixed for pair in functions])
     return FitResult(
         KANPotential(functions, info=info, posterior=known),
         {key: np.array([together(r.history[key][-1] for r in results)]) for key in ("train", "holdout")},

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,6 +77,7 @@ def fit_structures(
     baseline: str | Mapping[str, float] | KANPotential | BaseCalculator | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    extend: bool = False,
     progress: bool = False,
 ) -> FitResult:
     """Fit to structures in one pass, whose memory does not depend on their number.
@@ -113,7 +115,10 @@ def fit_structures(
     checkpoint : path, optional
         File that the sums are written to, atomically, at least every 30 s of the pass.
     resume : bool
-        Go on from the checkpoint, if there is one.
+        Go on from the checkpoint, if there is one: with the same structures, of which it skips those that it has.
+    extend : bool
+        Add these structures to those of the checkpoint, which are not needed any more: its equations stand for them.
+        Elements and `start` must be those of the checkpoint, so give both from the beginning.
     progress : bool
         Show a progress bar on stderr.
 
@@ -137,8 +142,12 @@ def fit_structures(
     """
     if not 0 <= validation <= 0.5:
         raise ValueError(f"validation must be a part of the structures from 0 to 0.5, got {validation}")
-    if resume and checkpoint is None:
-        raise ValueError("resume needs the checkpoint file to go on from")
+    if (resume or extend) and checkpoint is None:
+        raise ValueError(f"{'resume' if resume else 'extend'} needs the checkpoint file to go on from")
+    if resume and extend:
+        raise ValueError("resume goes on with the same structures, extend with others: choose one")
+    if extend and not Path(os.fspath(checkpoint or "")).exists():
+        raise ValueError(f"there is no checkpoint {checkpoint} to extend: fit the first structures without extend")
     chosen = checked_weights(weights, PROPERTIES)
     for symbol, energy in (reference_energies or {}).items():
         if symbol not in atomic_numbers or not np.isfinite(energy):
@@ -161,8 +170,9 @@ def fit_structures(
     shifts = energy_baseline(first, dict(reference_energies or {}))
     train, held = Accumulator(symbols, meshes, shifts), Accumulator(symbols, meshes, shifts)
     state = Checkpoint(checkpoint, train, held, {"seed": seed, "validation": validation})
-    if resume:
+    if resume or extend:
         state.load()
+    before = state.done if extend else 0
     baselines = {}
     if baseline is not None:
         baselines = {pair: baseline_of(baseline, pair, m.start, m.cutoff.radius) for pair, m in meshes.items()}
@@ -178,7 +188,7 @@ def fit_structures(
 
     with training_bar(progress, structures.count(), "eV/A") as report:
         follow = None if report is None else lambda number: report(number, force_error())
-        interrupted = _accumulate(chain(first, stream), state, seed, validation, follow)
+        interrupted = _accumulate(chain(first, stream), state, before, seed, validation, follow)
     counts = state.counts
     if counts["used"] == 0:
         raise ValueError(f"no structure could be used: {tell_counts(counts)}")
@@ -196,7 +206,7 @@ def fit_structures(
     }
     result = result_of(problem, functions, energies, strength, counts, notes, interrupted)
     if structures.group_key is not None:
-        whole = islice(structures, state.done)
+        whole = islice(structures, state.done - before)
         by_group = group_errors(whole, result.potential, lambda s: s.weight > 0 and train.find(s) is not None)
         result.potential.info["groups"] = by_group
         result = replace(result, report="\n".join([result.report, *group_lines(by_group)]))
@@ -284,16 +294,17 @@ def _check_labels(structures: Structures, first: list[Sample], state: Checkpoint
 def _accumulate(
     samples: Iterable[Sample],
     state: Checkpoint,
+    before: int,
     seed: int,
     validation: float,
     follow: Callable[[int], None] | None,
 ) -> bool:
-    """The pass; `follow` hears of it every few seconds. Returns whether it was interrupted."""
+    """The pass, after `before` structures of others; `follow` hears of it. Returns whether it was interrupted."""
     known = set(state.train.elements)
     done = state.done
     told = time.monotonic()
     try:
-        for number, sample in enumerate(samples):
+        for number, sample in enumerate(samples, before):
             if number < done:
                 continue
             unknown = sorted(set(sample.atoms.symbols) - known)

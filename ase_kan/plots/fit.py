@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from ase_kan.analysis.uncertainty import UncertainPotential
 from ase_kan.data.curve import PairCurve
 from ase_kan.potentials.protocol import PairPotential
 from ase_kan.types import Array, Pair, pair_name
@@ -25,6 +26,13 @@ def plot_fit(potential: PairPotential, curve: PairCurve, pair: Pair | None = Non
     r = np.linspace(curve.r[0], curve.r[-1], 1000)
     truth = curve.source(r)[0] if curve.source is not None else None
     figure, top, bottom = _with_error(r, potential.energy(r, pair), truth, "eV")
+    if isinstance(potential, UncertainPotential) and np.isfinite(std := potential.uncertainty(r, pair)).all():
+        energy = potential.energy(r, pair)
+        top.fill_between(r, energy - 2 * std, energy + 2 * std, color=KAN_COLOR, alpha=0.25, lw=0)
+        shift = 0.0 if truth is None else energy - truth
+        label = "within 2 standard deviations"
+        bottom.fill_between(r, shift - 2 * std, shift + 2 * std, color=KAN_COLOR, alpha=0.25, lw=0, label=label)
+        bottom.legend(loc="upper right", fontsize=8)
     top.plot(curve.r, curve.energy, "o", ms=4, color=POINT_COLOR, label=f"{len(curve)} training points")
     bottom.plot(curve.r, potential.energy(curve.r, pair) - curve.energy, "o", ms=4, color=POINT_COLOR)
     top.set(ylabel="energy (eV)", title="Fitted pair energy")

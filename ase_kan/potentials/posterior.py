@@ -55,6 +55,8 @@ class PairPosterior:
         Spread of the laws below and beyond the data; None where no law is supported.
     guessed : bool
         The pair has no data at all: it comes from a mixing rule.
+    whole : bool
+        The grid goes on outside the data, where ensembles know their spread as well.
     """
 
     at: int
@@ -65,6 +67,7 @@ class PairPosterior:
     core: tuple[Deviation, ...] | None = None
     tail: tuple[Deviation, ...] | None = None
     guessed: bool = False
+    whole: bool = False
 
     @property
     def size(self) -> int:
@@ -78,7 +81,7 @@ class PairPosterior:
             for name in ("core", "tail")
         )
         grid = (int(header["at"]), float(header["low"]), float(header["high"]), int(header["cells"]), int(header["k"]))
-        return cls(*grid, core, tail, bool(header["guessed"]))
+        return cls(*grid, core, tail, bool(header["guessed"]), bool(header["whole"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +167,7 @@ class Posterior:
         return np.concatenate([*parts, np.zeros((2, len(r), after))], axis=2)
 
     def _learned(self, mine: PairPosterior, function: PairFunction, r: Array) -> Array:
-        low, high = function.domain
+        low, high = (0.0, np.inf) if mine.whole else function.domain
         at = r.clip(low, high)
         x, dx = value_and_slope(get_feature(function.feature).of_r, at)
         u = ((x - function.x.shift) / function.x.scale).clip(mine.low, mine.high)
@@ -172,7 +175,7 @@ class Posterior:
         factor = self.factor[mine.at : mine.at + mine.size]
         value, slope = value @ factor, slope @ factor * (dx / function.x.scale)[:, None]
         below, beyond = (r < low)[:, None], (r > high)[:, None]
-        fading = (high / np.maximum(r, high))[:, None] ** FADING
+        fading = np.where(beyond, (min(high, 1e300) / r)[:, None], 1.0) ** FADING
         return np.stack(
             [
                 np.where(below, value + slope * (r - low)[:, None], value * fading),
@@ -206,6 +209,10 @@ def _law_modes(mine: PairPosterior, function: PairFunction, r: Array) -> Array:
 
 def unknown(function: PairFunction, mine: PairPosterior, r: Array) -> NDArray[np.bool_]:
     """Where nothing can be said: outside data whose ends support no law, or without data; a mask (n,)."""
+    if mine.whole:  # to its end; closer, a spline of a constant would say nothing
+        x, _ = value_and_slope(get_feature(function.feature).of_r, r)
+        u = (x - function.x.shift) / function.x.scale
+        return np.asarray((u > mine.high * (1 + 1e-9)) & (r < function.cutoff.radius))
     low, high = function.domain
     below = r < low * (1 - 1e-9)
     beyond = (r > high * (1 + 1e-9)) & (r < function.cutoff.radius)

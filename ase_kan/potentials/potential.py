@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase.data import atomic_numbers
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ase_kan.potentials import schema, storage
 from ase_kan.potentials.coverage import Gap, grade, named_gaps
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
-from ase_kan.potentials.posterior import Posterior, unknown
+from ase_kan.potentials.posterior import Modes, Posterior, unknown
 from ase_kan.potentials.protocol import distances, energies, forces
+from ase_kan.potentials.scale import energy_scale
 from ase_kan.potentials.schema import FACTOR
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
 from ase_kan.version import __version__
@@ -102,9 +103,9 @@ class KANPotential:
         ValueError
             If the pair is unknown, or left out where there are several.
         """
-        return self._functions[self.place(pair)]
+        return self._functions[self._place(pair)]
 
-    def place(self, pair: Pair | None) -> int:
+    def _place(self, pair: Pair | None) -> int:
         """Place of a pair in `pairs`."""
         if pair is None or self._keys == (None,):
             if len(self._keys) > 1:
@@ -162,13 +163,32 @@ class KANPotential:
         ValueError
             As for `energy`; and for potentials that know nothing of their errors, as those from pykan models.
         """
-        posterior, number, function = self.known_posterior(), self.place(pair), self.function(pair)
         array = distances(r)
         flat = array.ravel()
-        std = np.sqrt((posterior.modes(number, function, flat).value ** 2).sum(axis=1))
-        std[unknown(function, posterior.pairs[number], flat)] = np.inf
+        std = np.sqrt((self.modes(flat, pair).value ** 2).sum(axis=1))
+        std[self.blind(flat, pair)] = np.inf
         shaped: Array = std.reshape(array.shape)
         return shaped
+
+    def modes(self, r: Array, pair: Pair | None = None) -> Modes:
+        """Values and slopes (n, modes) at distances (n,) of functions whose squares add up to the variance of phi.
+
+        The first modes are common to all pairs, so that errors of several pairs add up as they should.
+        """
+        return self._known_posterior().modes(self._place(pair), self.function(pair), r)
+
+    def blind(self, r: Array, pair: Pair | None = None) -> NDArray[np.bool_]:
+        """Where nothing can be said of phi: a mask (n,)."""
+        return unknown(self.function(pair), self._known_posterior().pairs[self._place(pair)], r)
+
+    def lone_modes(self, counts: Mapping[str, int]) -> Array:
+        """What the first modes add to the energy of so many atoms of each element, eV; shape (modes,)."""
+        return self._known_posterior().lone_modes(counts)
+
+    @property
+    def residual(self) -> Mapping[str, float]:
+        """What a fit to structures leaves open, beside what is known of phi (see `Posterior`)."""
+        return self._known_posterior().residual
 
     def grade(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """How far distances lie outside the data: 1 at their edge, more beyond, down to 0 inside (module `coverage`).
@@ -181,7 +201,7 @@ class KANPotential:
         function = self.function(pair)
         return grade(distances(r), function.domain, function.gaps)
 
-    def known_posterior(self) -> Posterior:
+    def _known_posterior(self) -> Posterior:
         """The posterior; `ValueError` for potentials without one."""
         if self.posterior is None:
             raise ValueError("this potential does not know its errors: it was not fitted here, or by an older ase_kan")
@@ -325,6 +345,10 @@ class KANPotential:
                 lines.append(f"{name}, baseline that is added to the KAN and beyond the data: {of}")
             if f.gaps:
                 lines.append(f"gaps, with hardly any pairs in the data: {named_gaps(name, f.gaps)}")
+            if self.posterior is not None and (known := self._known_range(pair)) is not None:
+                lines.append(
+                    f"{name}: energy known to 1 % of itself or of the well from {known[0]:.4g} to {known[1]:.4g} A"
+                )
             lines += [
                 f"{name}, {where} the data: {'the bare KAN' if part is None else part.describe()}"
                 for where, part in (("below", f.core), ("beyond", f.tail))
@@ -332,6 +356,21 @@ class KANPotential:
         lines += [f"E0 of {symbol}: {energy:.6f} eV" for symbol, energy in sorted(self.reference_energies.items())]
         lines += [f"{key}: {_plain(value)}" for key, value in self.info.items()]
         return "\n".join(lines)
+
+    def _known_range(self, pair: Pair | None) -> tuple[float, float] | None:
+        """Where the standard deviation of phi is at most 1 % of the scale of the energy or of phi, about the well."""
+        low, high = self.domain(pair)
+        scale = energy_scale(self.function(pair), low, min(high, self.function(pair).cutoff.radius))
+        r = np.linspace(0.5 * low, self.function(pair).cutoff.radius, 1000)
+        energy = self.energy(r, pair)
+        known = self.uncertainty(r, pair) <= 0.01 * np.maximum(np.abs(energy), scale.energy)
+        at = int(np.argmin(energy))
+        if not known[at]:
+            return None
+        below, beyond = np.flatnonzero(~known[:at]), np.flatnonzero(~known[at:])
+        first = int(below[-1]) + 1 if len(below) else 0
+        last = at + int(beyond[0]) - 1 if len(beyond) else len(r) - 1
+        return float(r[first]), float(r[last])
 
     def __repr__(self) -> str:
         lines = [f"KANPotential of {', '.join(self.elements) or 'every element'}, cutoff {self.cutoff:g} A"]

@@ -302,6 +302,7 @@ POSTERIOR = record(
             core=LAWS,
             tail=LAWS,
             guessed=one_of(False, True),
+            whole=one_of(False, True),
         ),
         1,
         MOST_PAIRS,

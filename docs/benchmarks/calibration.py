@@ -61,7 +61,7 @@ def inside(law, noise, points):
 
 
 def outside(law, noise, points, factors, gap=None):
-    """Parts of random distances outside where the error is within two deviations or the grade above 1; and the first."""
+    """Parts of random distances where the error is within two deviations or the grade above 1; and of the first."""
     covered, within = [], []
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
@@ -70,7 +70,9 @@ def outside(law, noise, points, factors, gap=None):
             r = r[(r < gap[0]) | (r > gap[1])]
         result = fit(PairCurve(r, law(r) + noise * rng.normal(size=len(r))), cutoff=5.0, onset=4.0)
         ends = (r[0], r[-1]) if gap is None else (1.0, 1.0)
-        x = np.concatenate([ends[0] * rng.uniform(*f, 50) if f[1] <= 1 else ends[1] * rng.uniform(*f, 50) for f in factors])
+        x = np.concatenate(
+            [ends[0] * rng.uniform(*f, 50) if f[1] <= 1 else ends[1] * rng.uniform(*f, 50) for f in factors]
+        )
         error, std = result.potential.energy(x) - law(x), result.potential.uncertainty(x)
         good = np.abs(error) <= 2 * std
         covered.append(np.mean(good | (result.potential.grade(x) > 1)))
@@ -118,16 +120,16 @@ def main():
         print(f"{name:14s} {inside(law, 0.0, 50)}", flush=True)
     print("Outside: % within 2 standard deviations or graded above 1; within 2 standard deviations")
     places = {
-        "10 % below": [(0.9, 1.0)],
-        "30 to 10 % below": [(0.7, 0.9)],
-        "to 10 % beyond": [(1.0, 1.1)],
-        "10 to 60 % beyond": [(1.1, 1.6)],
+        "10 % below": (0.9, 1.0),
+        "30 to 10 % below": (0.7, 0.9),
+        "to 10 % beyond": (1.0, 1.1),
+        "10 to 60 % beyond": (1.1, 1.6),
     }
     for name, law in LAWS.items():
         for noise in (0.0, 1e-3, 1e-2):
             for place, factors in places.items():
                 print(f"{name:14s} noise {noise:g}, {place:18s}", outside(law, noise, 50, factors), flush=True)
-            found = outside(law, noise, 80, [(1.3, 1.7)], gap=(1.25, 1.75))
+            found = outside(law, noise, 80, (1.3, 1.7), gap=(1.25, 1.75))
             print(f"{name:14s} noise {noise:g}, in a gap          ", found, flush=True)
     print("Labels of structures: energies within 1, 2; forces within 1, 2 (%)")
     for noise in (1e-4, 1e-3, 1e-2):
