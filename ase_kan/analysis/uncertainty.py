@@ -18,7 +18,7 @@ from ase_kan.potentials.protocol import PairPotential
 from ase_kan.types import Array, Pair
 
 #: Nodes of each pair between which modes are linear; grades change faster, in gaps.
-NODES, GRADE_NODES = 64, 1024
+NODES, GRADE_NODES = 128, 1024
 #: The first node, as a part of the shortest distance in the data. Closer, nothing is known.
 INNER = 0.5
 #: Grades from which to take care, and to stop.

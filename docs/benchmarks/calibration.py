@@ -69,10 +69,8 @@ def outside(law, noise, points, factors, gap=None):
         if gap:
             r = r[(r < gap[0]) | (r > gap[1])]
         result = fit(PairCurve(r, law(r) + noise * rng.normal(size=len(r))), cutoff=5.0, onset=4.0)
-        ends = (r[0], r[-1]) if gap is None else (1.0, 1.0)
-        x = np.concatenate(
-            [ends[0] * rng.uniform(*f, 50) if f[1] <= 1 else ends[1] * rng.uniform(*f, 50) for f in factors]
-        )
+        unit = 1.0 if gap else r[0] if factors[1] <= 1 else r[-1]
+        x = unit * rng.uniform(*factors, 50)
         error, std = result.potential.energy(x) - law(x), result.potential.uncertainty(x)
         good = np.abs(error) <= 2 * std
         covered.append(np.mean(good | (result.potential.grade(x) > 1)))
