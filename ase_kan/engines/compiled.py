@@ -20,6 +20,7 @@ from ase_kan.engines.guard import Extrapolation, Found, OutsideDensity, domain_w
 from ase_kan.engines.neighbors import check_limits, periodic_box
 from ase_kan.engines.protocol import CHANGES, Evaluation, Structure, known_symbols
 from ase_kan.potentials.coverage import Gap
+from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
 
 try:
@@ -57,7 +58,7 @@ class KernelSums(NamedTuple):
 class KernelEngine(ABC):
     """Tables in the compiled kernel; anything closer than they go, or wrong, is left to the autograd engine."""
 
-    #: What does that.
+    #: The engine that does that.
     reference: ClassVar[type[ReferenceEngine]]
 
     def __init__(self, potential: Any, skin: float | None, threads: int | None) -> None:
@@ -162,6 +163,7 @@ class CompiledEngine(KernelEngine):
     """Tables of a pair potential."""
 
     reference = AutogradEngine
+    potential: SplinePotential
 
     def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
         pairs: list[Pair | None] = (
