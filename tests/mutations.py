@@ -63,6 +63,22 @@ MUTATIONS = (
     ("potentials/end_laws.py", "NOTHING_MARGIN = 6.0", "NOTHING_MARGIN = 600.0", "tests/fit/test_end_laws.py"),
     ("potentials/joints.py", "blended = replace(wall, charges=charges, blend=(low, high))", "blended = wall", "tests/fit/test_end_laws.py"),
     ("potentials/pair.py", "return float(2 * np.pi * LIQUID", "return float(4 * np.pi * LIQUID", "tests/fit/test_end_laws.py"),
+    ("engines/embedded_autograd.py", "slope[part] += push[atoms, channel] * rise", "slope[part] += push[atoms, 0] * rise", "tests/engines/test_embedded.py"),
+    ("engines/embedded_autograd.py", "((first, a, b), (second, b, a))", "((first, b, a), (second, a, b))", "tests/engines/test_embedded.py"),
+    ("engines/embedded_autograd.py", "(rho < low) | (rho > high)", "rho > high", "tests/engines/test_embedded.py"),
+    ("engines/embedded_compiled.py", "*embedding.limits,", "-np.inf,\n                    np.inf,", "tests/engines/test_embedded.py"),
+    ("engines/autograd.py", "energy.sum() + terms.embedding.sum()", "energy.sum()", "tests/engines/test_embedded.py"),
+    ("engines/guard.py", "return self.pairs + self.densities", "return self.pairs", "tests/engines/test_embedded.py"),
+    ("potentials/quintics.py", "rows[:, 0] = first", "rows[:, 0] = middle", "tests/potentials/test_embedded_tables.py"),
+    ("potentials/quintics.py", "error = SAFETY * np.array", "error = 1e-3 * np.array", "tests/potentials/test_embedded_tables.py"),
+    ("potentials/quintics.py", "if misplaced.any() else", "if False else", "tests/potentials/test_embedded_tables.py"),
+    ("potentials/embedded_tables.py", "self.channels if atom > neighbor else 0", "0", "tests/potentials/test_embedded_tables.py"),
+    ("potentials/embedded_tables.py", "goes_on_straight(function, table.end, 1.0, width, tol)", "True", "tests/engines/test_embedded.py"),
+    ("potentials/setfl.py", "slope[[1, -2]] = (y[2] - y[0]) / 2, (y[-1] - y[-3]) / 2", "slope[[1, -2]] = y[2] - y[1], y[-1] - y[-2]", "tests/potentials/test_setfl.py"),
+    ("potentials/setfl.py", "(number if columns == n else 0) * nr", "0 * nr", "tests/potentials/test_setfl.py"),
+    ("exports/eam.py", "potential.embedding(sign * density, element)", "potential.embedding(density, element)", "tests/exports/test_eam.py"),
+    ("exports/eam.py", "while best[2] > tol and", "while False and", "tests/exports/test_eam.py"),
+    ("exports/eam.py", "= bare + potential.reference_energies.get(symbol, 0.0)", "= bare", "tests/exports/test_eam.py"),
 )  # fmt: skip
 #: Tests run in a process that looks for the package in the copy, not where the editable installation points.
 RUN = """import sys

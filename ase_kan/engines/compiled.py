@@ -21,6 +21,7 @@ from ase_kan.engines.neighbors import check_limits, periodic_box
 from ase_kan.engines.protocol import CHANGES, Evaluation, RadialGrid, RadialSums, Structure, known_symbols
 from ase_kan.engines.radial import kinds_of, radial_sums
 from ase_kan.potentials.coverage import Gap
+from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, pair_name
 
 try:
@@ -58,7 +59,7 @@ class KernelSums(NamedTuple):
 class KernelEngine(ABC):
     """Tables in the compiled kernel; anything closer than they go, or wrong, is left to the autograd engine."""
 
-    #: What does that.
+    #: The engine that does that.
     reference: ClassVar[type[ReferenceEngine]]
 
     def __init__(self, potential: Any, skin: float | None, threads: int | None, limit: float = 1.0) -> None:
@@ -176,6 +177,7 @@ class CompiledEngine(KernelEngine):
     """Tables of a pair potential."""
 
     reference = AutogradEngine
+    potential: SplinePotential
 
     def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
         pairs = kinds_of(symbols)

@@ -185,14 +185,14 @@ def _embeddings(
         found, worst = {}, 0.0
         for symbol in symbols:
             function = partial(embedding, element=symbol)
-            found[symbol] = _values(function, places) + potential.reference_energies.get(symbol, 0.0)
+            bare = _values(function, places)
+            found[symbol] = bare + potential.reference_energies.get(symbol, 0.0)
             low, high = domains[symbol]
             size = float(np.ptp(_values(function, np.linspace(low, high, SAMPLES)))) or 1.0
             scale = Scale(size, size / ((high - low) or 1.0))
             fresh = _fresh(0.0, most, step, [end for end in (low, high) if end > 0])
-            value, slope = value_and_slope(function, fresh)
-            value = value + potential.reference_energies.get(symbol, 0.0)
-            worst = max(worst, _error(Curve.through(found[symbol], step), fresh, value, slope, scale))
+            # Relative to F itself, which the energy of a lone atom may be far larger than.
+            worst = max(worst, _error(Curve.through(bare, step), fresh, *value_and_slope(function, fresh), scale))
         return step, found, worst
 
     return _fewest(values, tol)
@@ -258,6 +258,8 @@ def _fewest(values: Callable[[int], tuple[float, Found, float]], tol: float) -> 
 def _values(function: Function, x: Array) -> Array:
     with torch.no_grad():
         found: Array = function(torch.from_numpy(x)).numpy()
+    if not np.isfinite(found).all():
+        raise ValueError(f"a function of the potential is not finite at {x[~np.isfinite(found)][0]:.6g}")
     return found
 
 

@@ -226,7 +226,7 @@ def _pair_table(potential: EmbeddedAtomPotential, pair: Pair, tol: float) -> Tab
     low, high = potential.domain(pair)
     *inside, cutoff = potential.breakpoints(pair)
     start = least_distance(low, cutoff)
-    later = [b for b in inside if start < b < cutoff * (1 - 1e-9)]
+    later = [b for b in inside if b > start]
     if later and later[0] < NEXT_BREAK * start:
         start, *later = later
     functions = _functions(potential, pair)
@@ -242,8 +242,6 @@ def _embedding_table(potential: EmbeddedAtomPotential, element: str, channel: in
         size = float(np.ptp(function(torch.linspace(low, high, SAMPLES, dtype=torch.float64)).numpy())) or 1.0
     scale = Scale(size, size / width)
     breaks = sorted({low, high, *potential.density_breakpoints(element, channel)})
-    # Those that differ by rounding are one.
-    breaks = [b for k, b in enumerate(breaks) if k == 0 or b - breaks[k - 1] > 1e-9 * width]
     breaks = [breaks[0] - width, *breaks, breaks[-1] + width]
     name = f"F of {element}" if potential.channels == 1 else f"F of {element} in channel {channel}"
     table = tabulate_functions([function], [scale], breaks, tol, name)

@@ -34,6 +34,8 @@ SAFETY = 2.0
 DEFAULT_TOLERANCE = 1e-8
 #: Rows of the first try between two breaks.
 FIRST_ROWS = 4
+#: Breaks closer than this part of the whole table are one: what is between them is rounding.
+APART = 1e-9
 #: Breaks are evenly spaced if none is farther from its place than this part of the spacing.
 EVEN = 1e-7
 #: Functions may jump at the ends of a table, and right at breaks autograd may add up the slopes of both sides: they are
@@ -122,7 +124,7 @@ def tabulate_functions(
     """
     parts: list[Array] = []
     errors, slopes, ends = np.zeros((len(functions), 2)), [], [float(breaks[0])]
-    for left, right, cells in _even_spans(breaks):
+    for left, right, cells in _even_spans(_apart(breaks)):
         n = cells
         while n < FIRST_ROWS:
             n *= 2
@@ -145,9 +147,16 @@ def tabulate_functions(
     return Table(ends[0], ends[-1], slopes[0], tuple(ends[1:-1]), changes, np.concatenate(parts), errors, tuple(scales))
 
 
-def _even_spans(breaks: Sequence[float]) -> list[tuple[float, float, int]]:
+def _apart(breaks: Sequence[float]) -> Array:
+    """Breaks without those beside others; the ends stay."""
+    b = np.asarray(breaks, dtype=float)
+    least = APART * (b[-1] - b[0])
+    inside = b[1:-1][(np.diff(b)[:-1] > least) & (b[-1] - b[1:-1] > least)]
+    return np.concatenate([b[:1], inside, b[-1:]])
+
+
+def _even_spans(b: Array) -> list[tuple[float, float, int]]:
     """Breaks that are evenly spaced, joined: from, to and the number of spaces."""
-    b = np.asarray(breaks)
     spans, first = [], 0
     while first < len(b) - 1:
         h = b[first + 1] - b[first]
@@ -159,6 +168,7 @@ def _even_spans(breaks: Sequence[float]) -> list[tuple[float, float, int]]:
 
 
 def _rows(function: Function, left: float, right: float, n: int) -> Array:
+    """The rows of one function, shape (n, 8)."""
     h = (right - left) / n
     x: Array = np.linspace(left, right, 2 * n + 1)
     knots = x[::2].copy()

@@ -97,6 +97,31 @@ def test_more_values_for_a_smaller_error(tmp_path):
         write_table(SyntheticEAM(elements=("Cu",)), tmp_path / "a.setfl", tol=1e-14)
 
 
+def test_large_energies_of_lone_atoms_do_not_hide_errors(tmp_path):
+    """As of density-functional codes: thousands of eV."""
+    sizes = []
+    for energy in (0.0, -4000.0):
+        potential = SyntheticEAM(elements=("Cu",), low=0.01, reference_energies={"Cu": energy})
+        write_table(potential, tmp_path / "a.setfl", tol=1e-6)
+        sizes.append((tmp_path / "a.setfl").read_text().splitlines()[4])
+    assert sizes[0] == sizes[1]
+    assert int(sizes[0].split()[0]) > 4000
+
+
+class Endless(SyntheticEAM):
+    def embedding(self, density, element, channel=0):
+        return torch.log(density)
+
+
+def test_what_is_not_finite_is_not_written(tmp_path):
+    with (
+        pytest.warns(ExportWarning, match="no straight line"),
+        pytest.raises(ValueError, match="a function of the potential is not finite at 0"),
+    ):
+        write_table(Endless(elements=("Cu",)), tmp_path / "a.setfl")
+    assert not list(tmp_path.iterdir())
+
+
 class Parabolic(SyntheticEAM):
     def embedding(self, density, element, channel=0):
         return 0.1 * (density - 2.0) ** 2

@@ -78,6 +78,14 @@ def test_other_functions_have_rows_until_the_certificate_holds():
         tabulate_functions([wave], [ONE], [0.5, 2.0, 4.0], 1e-14, "waves")
 
 
+def test_breaks_that_differ_by_rounding_are_one():
+    breaks = [1.0, 1.0 + 1e-12, 2.0, 2.0 + 1e-12, 3.0, 4.0 - 1e-12, 4.0]
+    table = tabulate_functions([torch.exp], [ONE], breaks, 1e-8, "exponentials")
+    assert table.at == ()
+    x = np.linspace(1.0, 4.0, 100)
+    np.testing.assert_allclose(value_and_slope(partial(table, function=0), x), [np.exp(x)] * 2, rtol=1e-7)
+
+
 @pytest.mark.parametrize("neighbor_decides", [True, False])
 def test_every_function_is_that_of_the_original(neighbor_decides):
     potential = SyntheticEAM(channels=2, neighbor_decides=neighbor_decides)

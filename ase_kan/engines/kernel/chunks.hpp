@@ -9,6 +9,7 @@
 struct Half {
     std::size_t first;  // its first lane
     bool home;          // not moved: it may meet its own cluster
+    int element[HALF];  // any where there is no atom
     unsigned valid[HALF], later[HALF];
     Vec x[HALF], y[HALF], z[HALF];
     Half(const View& s, const Entry& entry)
@@ -17,7 +18,8 @@ struct Half {
         for (int a = 0; a < HALF; ++a) {
             x[a] = all(s.x[first + a] + shift[0]), y[a] = all(s.y[first + a] + shift[1]);
             z[a] = all(s.z[first + a] + shift[2]);
-            valid[a] = s.element[first + a] == NO_ELEMENT ? 0u : 0xffu;
+            const bool atom = s.element[first + a] != NO_ELEMENT;
+            valid[a] = atom ? 0xffu : 0u, element[a] = atom ? s.element[first + a] : 0;
             later[a] = (2u << ((first + a) % LANES)) - 1;  // itself and the atoms before it
         }
     }
@@ -49,7 +51,7 @@ inline void pack_pairs(const View& s, const Half& i, const std::int32_t* begin, 
                 continue;
             }
             for (int b = 0; b < n_elements; ++b) {
-                const std::size_t kind = allowed ? s.table_of[s.element[i.first + a] * n_elements + b] : 0;
+                const std::size_t kind = s.table_of[i.element[a] * n_elements + b];
                 const unsigned near = less(r2, all(s.tables[kind].cutoff2)) & allowed &
                                       s.element_mask[j * n_elements + b];
                 pack(packed + kind * CAPACITY + filled[kind], r2, near);

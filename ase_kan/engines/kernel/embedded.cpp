@@ -56,63 +56,64 @@ void evaluate(const Table& table, double* packed, std::size_t n, bool keep_phi, 
     sums.inner |= shortest2 < table.start * table.start;
 }
 
-// Which function of a table is the density at the atom of element a that one of element b gives it.
-inline std::size_t density_of(const View& s, int a, int b, int channel) {
-    return 1 + channel + (a > b ? s.channels : 0);
+// Where a table has, in rows of `row` numbers, the density in a channel that an atom of element b gives one of element a.
+inline std::size_t density_of(const View& s, int a, int b, int channel, std::size_t row) {
+    return (channel + (a > b ? s.channels : 0)) * row;
 }
 
-template <bool ONE> void density_pass(const View& s, const ListView& list, const Entry& entry, bool per_atom,
-                                      const Scratch& scratch, Sums& sums, Kept& kept) {
-    const int n_elements = ONE ? 1 : s.n_elements, channels = ONE ? 1 : s.channels;
-    const std::size_t n_tables = ONE ? 1 : s.n_tables, lanes = s.n_lanes;
+template <bool ONE_ELEMENT, bool ONE_CHANNEL>
+void density_pass(const View& s, const ListView& list, const Entry& entry, bool per_atom, const Scratch& scratch,
+                  Sums& sums, Kept& kept) {
+    const int n_elements = ONE_ELEMENT ? 1 : s.n_elements, channels = ONE_CHANNEL ? 1 : s.channels;
+    const std::size_t n_tables = ONE_ELEMENT ? 1 : s.n_tables, lanes = s.n_lanes;
     std::size_t* const filled = scratch.filled;
     const Half i(s, entry);
-    Vec mine[HALF][ONE ? 1 : MOST_CHANNELS];
+    Vec mine[HALF][ONE_CHANNEL ? 1 : MOST_CHANNELS], theirs[ONE_CHANNEL ? 1 : MOST_CHANNELS];
     for (int a = 0; a < HALF; ++a)
         for (int c = 0; c < channels; ++c) mine[a][c] = all(0.0);
     for (std::uint32_t begin = entry.begin; begin < entry.end; begin += CHUNK) {
         const std::uint32_t end = entry.end - begin < CHUNK ? entry.end : begin + CHUNK;
         const std::uint8_t* mask = kept.masks;
-        pack_pairs<ONE>(s, i, list.j + begin, list.j + end, scratch.packed, filled, kept.masks);
+        pack_pairs<ONE_ELEMENT>(s, i, list.j + begin, list.j + end, scratch.packed, filled, kept.masks);
         kept.masks += (end - begin) * HALF * n_elements;
         double* densities = scratch.densities;
         for (std::size_t kind = 0; kind < n_tables; ++kind) {
             const Table& table = s.tables[kind];
             const std::size_t n = filled[kind];
             double* const at = scratch.packed + kind * CAPACITY;
-            evaluate<ONE ? 2 : 0>(table, at, n, per_atom, kept.values, densities, sums);
+            evaluate<ONE_ELEMENT && ONE_CHANNEL ? 2 : 0>(table, at, n, per_atom, kept.values, densities, sums);
             kept.values += rounded_up(n) * (table.functions + (per_atom ? 1 : 0));
             *kept.counts++ = static_cast<std::uint32_t>(n);
             scratch.of_table[kind] = densities;
             densities += (table.functions - 1) * CAPACITY;
             filled[kind] = 0;
         }
-        const double* from = scratch.densities;
+        const double* from = scratch.densities;  // of the only table
         for (std::uint32_t k = begin; k < end; ++k) {
-            const std::size_t j = list.j[k];
-            if (ONE) {
-                Vec theirs = load(&sums.density[j * LANES]);
-                for (int a = 0; a < HALF; ++a, ++mask) {
-                    const Vec f = unpack(from, *mask);
-                    from += count(*mask);
-                    mine[a][0] += f, theirs += f;
-                }
-                store(&sums.density[j * LANES], theirs);
-                continue;
-            }
+            double* const density = &sums.density[static_cast<std::size_t>(list.j[k]) * LANES];
+            for (int c = 0; c < channels; ++c) theirs[c] = load(density + c * lanes);
             for (int a = 0; a < HALF; ++a)
                 for (int b = 0; b < n_elements; ++b, ++mask) {
-                    if (!*mask) continue;
-                    const int own = s.element[i.first + a];
+                    if (ONE_ELEMENT) {
+                        for (int c = 0; c < channels; ++c) {
+                            const Vec f = unpack(from + c * CAPACITY, *mask);
+                            mine[a][c] += f, theirs[c] += f;
+                        }
+                        from += count(*mask);
+                        continue;
+                    }
+                    if (!ONE_CHANNEL && !*mask) continue;  // of one channel, a branch would cost more
+                    const int own = i.element[a];
                     const std::size_t kind = s.table_of[own * n_elements + b];
                     const double* at = scratch.of_table[kind] + filled[kind];
-                    for (int c = 0; c < channels; ++c) {
-                        double* theirs = &sums.density[c * lanes + j * LANES];
-                        mine[a][c] += unpack(at + (density_of(s, own, b, c) - 1) * CAPACITY, *mask);
-                        store(theirs, load(theirs) + unpack(at + (density_of(s, b, own, c) - 1) * CAPACITY, *mask));
-                    }
                     filled[kind] += count(*mask);
+                    for (int c = 0; c < channels; ++c) {
+                        const Vec f = unpack(at + density_of(s, own, b, c, CAPACITY), *mask);
+                        mine[a][c] += f;
+                        theirs[c] += own == b ? f : unpack(at + density_of(s, b, own, c, CAPACITY), *mask);
+                    }
                 }
+            for (int c = 0; c < channels; ++c) store(density + c * lanes, theirs[c]);
         }
     }
     for (int a = 0; a < HALF; ++a)
@@ -121,10 +122,9 @@ template <bool ONE> void density_pass(const View& s, const ListView& list, const
 
 void densities(const View& s, const ListView& list, const Entry& entry, bool per_atom, const Scratch& scratch,
                Sums& sums, Kept& kept) {
-    if (s.n_elements == 1 && s.channels == 1)
-        density_pass<true>(s, list, entry, per_atom, scratch, sums, kept);
-    else
-        density_pass<false>(s, list, entry, per_atom, scratch, sums, kept);
+    const auto pass = s.n_elements == 1 ? (s.channels == 1 ? density_pass<true, true> : density_pass<true, false>)
+                                        : (s.channels == 1 ? density_pass<false, true> : density_pass<false, false>);
+    pass(s, list, entry, per_atom, scratch, sums, kept);
 }
 
 // F of some clusters' densities: F' to `push`, energies to the sums.
@@ -157,20 +157,21 @@ void embed(const View& s, std::size_t begin, std::size_t end, const double* dens
         }
 }
 
-template <bool ONE, bool PER_ATOM>
+template <bool ONE_ELEMENT, bool ONE_CHANNEL, bool PER_ATOM>
 void force_pass(const View& s, const ListView& list, const double* push, const Scratch& scratch, Sums& sums,
                 Kept& kept) {
-    const int n_elements = ONE ? 1 : s.n_elements, channels = ONE ? 1 : s.channels;
-    const std::size_t n_tables = ONE ? 1 : s.n_tables, lanes = s.n_lanes;
+    const int n_elements = ONE_ELEMENT ? 1 : s.n_elements, channels = ONE_CHANNEL ? 1 : s.channels;
+    const std::size_t n_tables = ONE_ELEMENT ? 1 : s.n_tables, lanes = s.n_lanes;
     std::size_t* const filled = scratch.filled;
+    Vec theirs[ONE_CHANNEL ? 1 : MOST_CHANNELS];
     for (std::size_t number = 0; number < list.size; ++number) {
         const Entry entry = list.entries[number];
         const Half i(s, entry);
         HalfForces forces;
         for (std::uint32_t begin = entry.begin; begin < entry.end; begin += CHUNK) {
             const std::uint32_t end = entry.end - begin < CHUNK ? entry.end : begin + CHUNK;
-            const double* from = kept.values;
-            const std::size_t padded = rounded_up(*kept.counts);  // of the only table
+            const double* from = kept.values;                    // of the only table
+            const std::size_t width = rounded_up(*kept.counts);  // and of its rows
             for (std::size_t kind = 0; kind < n_tables; ++kind) {
                 scratch.of_table[kind] = kept.values;
                 scratch.padded[kind] = rounded_up(*kept.counts++);
@@ -186,25 +187,28 @@ void force_pass(const View& s, const ListView& list, const double* push, const S
                 if (!any) continue;
                 const Vec xj = load(&s.x[j * LANES]), yj = load(&s.y[j * LANES]), zj = load(&s.z[j * LANES]);
                 Vec gx = load(&sums.fx[j * LANES]), gy = load(&sums.fy[j * LANES]), gz = load(&sums.fz[j * LANES]);
-                const Vec theirs = load(push + j * LANES);
+                for (int c = 0; c < channels; ++c) theirs[c] = load(push + c * lanes + j * LANES);
                 for (int a = 0; a < HALF; ++a) {
+                    const double* mine = push + i.first + a;
                     Vec f = all(0.0), e = all(0.0);
-                    if (ONE) {
-                        f = unpack(from, *mask) + (all(push[i.first + a]) + theirs) * unpack(from + padded, *mask);
-                        if (PER_ATOM) e = unpack(from + 2 * padded, *mask);
+                    if (ONE_ELEMENT) {
+                        f = unpack(from, *mask);
+                        for (int c = 0; c < channels; ++c)
+                            f += (all(mine[c * lanes]) + theirs[c]) * unpack(from + (1 + c) * width, *mask);
+                        if (PER_ATOM) e = unpack(from + (1 + channels) * width, *mask);
                         from += count(*mask++);
                     }
-                    for (int b = 0; !ONE && b < n_elements; ++b, ++mask) {
-                        if (!*mask) continue;
-                        const int own = s.element[i.first + a];
+                    for (int b = 0; !ONE_ELEMENT && b < n_elements; ++b, ++mask) {
+                        if (!ONE_CHANNEL && !*mask) continue;
+                        const int own = i.element[a];
                         const std::size_t kind = s.table_of[own * n_elements + b], row = scratch.padded[kind];
                         const double* at = scratch.of_table[kind] + filled[kind];
                         filled[kind] += count(*mask);
                         f += unpack(at, *mask);
                         for (int c = 0; c < channels; ++c) {
-                            f += push[c * lanes + i.first + a] * unpack(at + density_of(s, own, b, c) * row, *mask);
-                            f += load(push + c * lanes + j * LANES) *
-                                 unpack(at + density_of(s, b, own, c) * row, *mask);
+                            const Vec g = unpack(at + row + density_of(s, own, b, c, row), *mask);
+                            const Vec h = own == b ? g : unpack(at + row + density_of(s, b, own, c, row), *mask);
+                            f += mine[c * lanes] * g + theirs[c] * h;
                         }
                         if (PER_ATOM) e += unpack(at + s.tables[kind].functions * row, *mask);
                     }
@@ -224,17 +228,17 @@ void force_pass(const View& s, const ListView& list, const double* push, const S
     }
 }
 
+template <bool PER_ATOM>
+void forces_of(const View& s, const ListView& list, const double* push, const Scratch& scratch, Sums& sums, Kept& kept) {
+    const auto pass = s.n_elements == 1
+        ? (s.channels == 1 ? force_pass<true, true, PER_ATOM> : force_pass<true, false, PER_ATOM>)
+        : (s.channels == 1 ? force_pass<false, true, PER_ATOM> : force_pass<false, false, PER_ATOM>);
+    pass(s, list, push, scratch, sums, kept);
+}
+
 void forces(const View& s, const ListView& list, const double* push, bool per_atom, const Scratch& scratch, Sums& sums,
             Kept& kept) {
-    const bool one = s.n_elements == 1 && s.channels == 1;
-    if (one && per_atom)
-        force_pass<true, true>(s, list, push, scratch, sums, kept);
-    else if (one)
-        force_pass<true, false>(s, list, push, scratch, sums, kept);
-    else if (per_atom)
-        force_pass<false, true>(s, list, push, scratch, sums, kept);
-    else
-        force_pass<false, false>(s, list, push, scratch, sums, kept);
+    per_atom ? forces_of<true>(s, list, push, scratch, sums, kept) : forces_of<false>(s, list, push, scratch, sums, kept);
 }
 
 }  // namespace

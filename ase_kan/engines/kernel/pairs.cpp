@@ -79,8 +79,7 @@ void list_pairs(const View& s, const ListView& list, const Scratch& scratch, Sum
                         from += count(*mask++);
                     }
                     for (int b = 0; !ONE && b < n_elements; ++b, ++mask) {
-                        if (!*mask) continue;
-                        const std::size_t kind = s.table_of[s.element[i.first + a] * n_elements + b];
+                        const std::size_t kind = s.table_of[i.element[a] * n_elements + b];
                         f += unpack(packed + kind * CAPACITY + filled[kind], *mask);
                         if (PER_ATOM) e += unpack(energies + kind * CAPACITY + filled[kind], *mask);
                         filled[kind] += count(*mask);
