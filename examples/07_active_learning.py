@@ -16,8 +16,10 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
+from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, Structures, fit
+from ase_kan.plots.figures import save
 
 CUTOFF, LIMIT, STEPS, EVERY = 8.0, 1.5, 3000, 10
 TEMPERATURES = np.linspace(20, 200, STEPS // EVERY)  # K
@@ -53,17 +55,18 @@ def run(seed, folder):
     potential = learn(first, checkpoint, extend=False)
     atoms.calc = KANCalculator(potential, on_extrapolation="ignore")
     thermalize_momenta(atoms, 20, rng=rng)
-    calls, snapshots = len(first), []
+    calls, snapshots, grades = len(first), [], []
     dynamics = Langevin(atoms, 4 * units.fs, temperature_K=20, friction=0.02 / units.fs, fixcm=False, rng=rng)
     for temperature in TEMPERATURES:
         dynamics.set_temperature(temperature_K=temperature)
         dynamics.run(EVERY)
         snapshots.append(atoms.copy())
-        if atoms.calc.uncertainty(atoms).grade > LIMIT:
+        grades.append(atoms.calc.uncertainty(atoms).grade)
+        if grades[-1] > LIMIT:
             potential = learn([labeled(atoms)], checkpoint, extend=True)
             atoms.calc = KANCalculator(potential, on_extrapolation="ignore")
             calls += 1
-    return potential, calls, snapshots
+    return potential, calls, snapshots, grades
 
 
 def force_error(potential, tests):
@@ -79,7 +82,7 @@ def force_error(potential, tests):
 def main(seeds=2):
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(seeds):
-            potential, calls, snapshots = run(seed, folder)
+            potential, calls, snapshots, grades = run(seed, folder)
             rng = np.random.default_rng(1000 + seed)
             tests = [labeled(snapshots[n]) for n in rng.choice(len(snapshots), 20, replace=False)]
             chosen = rng.choice(len(snapshots), calls, replace=False)
@@ -89,6 +92,27 @@ def main(seeds=2):
                 f"seed {seed}: {calls} reference calls in {STEPS} steps; force error {active[0]:.1e} eV/A, largest "
                 f"grade {active[1]:.2f}; as many at random: {drawn[0]:.1e} eV/A, {drawn[1]:.2f}"
             )
+    figure = plot_grades(np.arange(len(grades)) * EVERY * 4e-3, grades)
+    save(figure, "07_active_learning.png")
+
+
+def plot_grades(time, grades):
+    """Grades along the last trajectory, and where the reference was asked."""
+    grades = np.array(grades)
+    asked = grades > LIMIT
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(time, grades, color="tab:blue", lw=1, label="largest grade of all atoms")
+    label = f"the reference was asked ({asked.sum()} times)"
+    axes.plot(time[asked], grades[asked], "o", color="tab:red", ms=4, label=label)
+    axes.axhline(LIMIT, color="gray", lw=0.8, ls="--")
+    heat = axes.twinx()
+    heat.plot(time, TEMPERATURES, color="tab:orange", lw=1, alpha=0.6)
+    axes.set(xlabel="time (ps)", ylabel="grade: 1 is the edge of the data")
+    axes.set_title("Argon from crystal to melt, learned on the way")
+    heat.set_ylabel("thermostat (K)", color="tab:orange")
+    axes.legend(loc="upper right")
+    return figure
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ FEATURES_TRIED = ("1/r", "log r")
 HUBER, HUBER_STEPS = 1.345, 6
 #: Distances at which a fit stands in for data.
 SAMPLES = 200
+#: Errors of laws at the joints are so many times as large in the posterior: their form may be wrong.
+DOUBT = 12.0
 #: A law is not known better than this, relatively.
 LEAST_ERROR = 1e-12
 #: 1 - h below this is rounding.
@@ -194,8 +196,9 @@ class CurveProblem:
         difference = np.diff(np.eye(self.order + 1), self.order, axis=0)[0]
         triangle = Triangle.of(tied, self.n).with_penalty(difference, smoothness.weights[:, None])
         coef = triangle.solve()[:, 0]
-        # What laws say of the ends may be wrong by more than they know: the posterior is that without them.
-        known = Triangle.of(rows, self.n).with_penalty(difference, smoothness.weights[:, None]) if laws else triangle
+        # Laws may be wrong by more than they know: the posterior believes them less.
+        doubted = Rows.stack(rows, *(self._tie(law, smoothness.sigma, DOUBT) for law in laws))
+        known = Triangle.of(doubted, self.n).with_penalty(difference, smoothness.weights[:, None])
         left_out = self._left_out(rows, tied, difference, smoothness.weights)
         here = (rows.values * coef[rows.first[:, None] + np.arange(self.k + 1)]).sum(axis=1) - rows.target
         # residual / sqrt(1 - h) has the deviation of the noise.
@@ -227,12 +230,12 @@ class CurveProblem:
         noise = smoothness.sigma * self.models[list(self.models)[smoothness.noise]] * self.e.scale
         return _stretch(self.curve, noise)
 
-    def _tie(self, law: EndLaw, sigma: float) -> Rows:
-        """E, r E' and r^2 E'' of a law at its joint."""
+    def _tie(self, law: EndLaw, sigma: float, doubt: float = 1.0) -> Rows:
+        """E, r E' and r^2 E'' of a law at its joint, with so many times its errors."""
         joint = np.array([law.law.joint])
         matrix = np.concatenate(self.splines(joint))
         target = (law.derivatives() - np.array([self.e.shift, 0.0, 0.0])) / self.e.scale
-        error = np.maximum(law.errors / self.e.scale, LEAST_ERROR * (np.abs(target) + 1))
+        error = doubt * np.maximum(law.errors / self.e.scale, LEAST_ERROR * (np.abs(target) + 1))
         # Digits that depend on the processor are left out: they are far below any error.
         target = np.round(target * 2.0**44) / 2.0**44
         return Rows.of(matrix, target, self.k).over(rounded(error / sigma))
