@@ -111,7 +111,7 @@ def plot_grades(time, grades):
     axes.set(xlabel="time (ps)", ylabel="grade: 1 is the edge of the data")
     axes.set_title("Argon from crystal to melt, learned on the way")
     heat.set_ylabel("thermostat (K)", color="tab:orange")
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper center")
     return figure
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy.linalg import block_diag
-from torch.func import functional_call, jacfwd
 
 from ase_kan.data.curve import PairCurve
 from ase_kan.fit.curve_model import CurveModel, tail_of, wall_of
@@ -21,6 +21,8 @@ from ase_kan.types import Array
 
 #: The modes of a deeper network as splines: cells, degree, and distances at which they are compared.
 CELLS, DEGREE, POINTS = 40, 3, 400
+#: Step of the derivatives by the parameters.
+STEP = 1e-5
 #: Standard deviation of a network's parameters before any data, beside their size of about one.
 PRIOR = 1.0
 
@@ -95,16 +97,22 @@ def _linearised(function: PairFunction, curve: PairCurve, error: float, grid: tu
 
     Its modes J(r) L are written in splines, which then stand for them.
     """
-    parameters = {name: value.detach() for name, value in function.network.named_parameters()}
-
-    def energies(values: dict[str, torch.Tensor], u: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = functional_call(function.network, values, (u[:, None],))
-        return function.e.scale * output[:, 0]
+    network = deepcopy(function.network)
+    parameters = [value for value in network.parameters() if value.numel()]
 
     def derivatives(u: Array) -> Array:
-        found = jacfwd(lambda values: energies(values, torch.from_numpy(u)))(parameters)
-        rows: Array = torch.cat([part.reshape(len(u), -1) for part in found.values()], dim=1).detach().numpy()
-        return rows
+        """Central differences; the parameters are of order one, and the network is smooth in them."""
+        x, columns = torch.from_numpy(u)[:, None], []
+        with torch.no_grad():
+            for flat in (parameter.view(-1) for parameter in parameters):
+                for n in range(len(flat)):
+                    middle, sides = float(flat[n]), []
+                    for step in (STEP, -STEP):
+                        flat[n] = middle + step
+                        sides.append(network(x)[:, 0].numpy())
+                    flat[n] = middle
+                    columns.append(function.e.scale * (sides[0] - sides[1]) / (2 * STEP))
+        return np.stack(columns, axis=1)
 
     rows = derivatives(_reduced(function, curve.r))
     precision = rows.T @ rows / max(error, 1e-300) ** 2 + np.eye(rows.shape[1]) / PRIOR**2

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 namespace kan {
 
@@ -27,6 +28,7 @@ struct Place {
     }
 };
 
+template <bool FORCES>
 void add_pair(const Scale& scale, const RadialSums& to, std::size_t i, std::size_t j, const double d[3], double r2) {
     const RadialGrid& grid = scale.grid;
     const double r = std::sqrt(r2), inverse = 1 / r;
@@ -43,7 +45,7 @@ void add_pair(const Scale& scale, const RadialSums& to, std::size_t i, std::size
     const std::size_t column = grid.first + place.node, columns = to.columns;
     const double weights[2] = {1 - place.part, place.part};
     for (int k = 0; k < 2; ++k) to.energy[column + k] += weights[k];
-    if (!to.forces) return;
+    if constexpr (!FORCES) return;
     const double e[3] = {d[0] * inverse, d[1] * inverse, d[2] * inverse};
     const double six[6] = {e[0] * d[0], e[1] * d[1], e[2] * d[2], e[1] * d[2], e[0] * d[2], e[0] * d[1]};
     for (int k = 0; k < 2; ++k) {
@@ -59,38 +61,63 @@ void add_pair(const Scale& scale, const RadialSums& to, std::size_t i, std::size
         }
 }
 
-}  // namespace
+// Pairs within reach, found without a branch each: whether one is, nothing can guess.
+struct Found {
+    static constexpr std::size_t CAPACITY = 4096;
+    std::uint32_t a[CAPACITY], b[CAPACITY];
+    double x[CAPACITY], y[CAPACITY], z[CAPACITY], r2[CAPACITY];
+    std::size_t count = 0;
+};
 
-void add_radial(const System& s, const std::vector<RadialGrid>& grids, const RadialSums& to) {
-    const std::vector<Scale> scales(grids.begin(), grids.end());
+template <bool FORCES>
+void add_found(const System& s, const std::vector<Scale>& scales, const RadialSums& to, Found& found) {
+    for (std::size_t n = 0; n < found.count; ++n) {
+        const std::size_t a = found.a[n], b = found.b[n];
+        const int table = s.table_of[s.element[a] * s.n_elements + s.element[b]];
+        if (found.r2[n] >= s.tables[table].cutoff2) continue;
+        const double d[3] = {FORCES ? found.x[n] : 0.0, FORCES ? found.y[n] : 0.0, FORCES ? found.z[n] : 0.0};
+        add_pair<FORCES>(scales[table], to, s.atom[a], s.atom[b], d, found.r2[n]);
+    }
+    found.count = 0;
+}
+
+template <bool FORCES>
+void add_all(const System& s, const std::vector<Scale>& scales, const RadialSums& to) {
     double reach2 = 0.0;
     for (const Table& table : s.tables) reach2 = std::max(reach2, table.cutoff2);
+    const auto found = std::make_unique<Found>();
     for (const Block& block : s.blocks)
         for (const Entry& entry : block.near.entries) {
             const double* shift = &s.shifts[3 * entry.shift];
-            for (std::uint32_t k = entry.begin; k < entry.end; ++k)
+            for (std::uint32_t k = entry.begin; k < entry.end; ++k) {
+                const std::size_t first = static_cast<std::size_t>(block.near.j[k]) * LANES;
+                if (found->count + HALF * LANES > Found::CAPACITY) add_found<FORCES>(s, scales, to, *found);
                 for (int half = 0; half < HALF; ++half) {
                     const std::size_t a = static_cast<std::size_t>(entry.i) * HALF + half;
-                    const std::size_t first = static_cast<std::size_t>(block.near.j[k]) * LANES;
                     if (s.atom[a] < 0) continue;
+                    // Of a cluster with itself, each pair counts once.
+                    const std::size_t begin = entry.shift == 0 && a / LANES == first / LANES ? a + 1 - first : 0;
                     const double x = s.x[a] + shift[0], y = s.y[a] + shift[1], z = s.z[a] + shift[2];
-                    double dx[LANES], dy[LANES], dz[LANES], r2[LANES];
-                    for (int l = 0; l < LANES; ++l) {
-                        dx[l] = x - s.x[first + l], dy[l] = y - s.y[first + l], dz[l] = z - s.z[first + l];
-                        r2[l] = dx[l] * dx[l] + dy[l] * dy[l] + dz[l] * dz[l];
-                    }
-                    for (int l = 0; l < LANES; ++l) {
-                        const std::size_t b = first + l;
-                        // Lanes without an atom are far away. Of a cluster with itself, each pair counts once.
-                        if (r2[l] >= reach2 || s.atom[b] < 0) continue;
-                        if (entry.shift == 0 && a / LANES == b / LANES && b <= a) continue;
-                        const int table = s.table_of[s.element[a] * s.n_elements + s.element[b]];
-                        if (r2[l] >= s.tables[table].cutoff2) continue;
-                        const double d[3] = {dx[l], dy[l], dz[l]};
-                        add_pair(scales[table], to, s.atom[a], s.atom[b], d, r2[l]);
+                    for (std::size_t b = first + begin; b < first + LANES; ++b) {
+                        const std::size_t n = found->count;
+                        const double dx = x - s.x[b], dy = y - s.y[b], dz = z - s.z[b];
+                        const double r2 = dx * dx + dy * dy + dz * dz;
+                        found->a[n] = static_cast<std::uint32_t>(a), found->b[n] = static_cast<std::uint32_t>(b);
+                        if constexpr (FORCES) found->x[n] = dx, found->y[n] = dy, found->z[n] = dz;
+                        found->r2[n] = r2;
+                        found->count += r2 < reach2;  // lanes without an atom are far away
                     }
                 }
+            }
         }
+    add_found<FORCES>(s, scales, to, *found);
+}
+
+}  // namespace
+
+void add_radial(const System& system, const std::vector<RadialGrid>& grids, const RadialSums& to) {
+    const std::vector<Scale> scales(grids.begin(), grids.end());
+    to.forces ? add_all<true>(system, scales, to) : add_all<false>(system, scales, to);
 }
 
 }  // namespace kan
