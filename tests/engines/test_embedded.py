@@ -291,6 +291,14 @@ def test_a_density_outside_is_news_after_pairs(engine):
         atoms.get_potential_energy()
 
 
+def test_the_channel_of_a_density_is_told():
+    calc = KANCalculator(SyntheticEAM(elements=("Cu",), channels=2, low=0.6), on_extrapolation="ignore")
+    calc.get_potential_energy(bulk("Cu", "fcc", a=3.6))
+    densities = {found.channel: found.density for found in calc.extrapolation.find().densities}
+    assert list(densities) == [1]
+    assert f"(Cu {densities[1]:.4g} in channel 1, with data from 0.6 to 5)" in str(calc.extrapolation)
+
+
 def test_interrupts_end_a_calculation():
     """Both passes over a hundred thousand atoms answer signals, and the next calculation is right."""
     crystal = bulk("Cu", "fcc", a=3.6, cubic=True)
