@@ -36,7 +36,9 @@ void evaluate(const Table& table, double* packed, std::size_t n, bool keep_phi, 
         Vec t, c[7], p, d;
         const Vec row = row_of(table, r, t);
         const unsigned valid = n - k < LANES ? (1u << (n - k)) - 1 : 0xffu;
-        count_outside(table, r2, valid, sums);
+        Beyond beyond(table, r2);
+        beyond.keep(valid);
+        beyond.add_to(sums);
         load_rows(table.rows, stride, row, c);
         const Vec scale = (all(0.0) - c[6]) / r;
         quintic(c, t, p, d);
@@ -103,7 +105,7 @@ void density_pass(const View& s, const ListView& list, const Entry& entry, bool 
                         continue;
                     }
                     if (!ONE_CHANNEL && !*mask) continue;  // of one channel, a branch would cost more
-                    const int own = i.element[a];
+                    const int own = element_of(s, i, a);
                     const std::size_t kind = s.table_of[own * n_elements + b];
                     const double* at = scratch.of_table[kind] + filled[kind];
                     filled[kind] += count(*mask);
@@ -200,7 +202,7 @@ void force_pass(const View& s, const ListView& list, const double* push, const S
                     }
                     for (int b = 0; !ONE_ELEMENT && b < n_elements; ++b, ++mask) {
                         if (!ONE_CHANNEL && !*mask) continue;
-                        const int own = i.element[a];
+                        const int own = element_of(s, i, a);
                         const std::size_t kind = s.table_of[own * n_elements + b], row = scratch.padded[kind];
                         const double* at = scratch.of_table[kind] + filled[kind];
                         filled[kind] += count(*mask);
