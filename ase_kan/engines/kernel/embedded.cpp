@@ -1,5 +1,5 @@
-// Densities, embedding energies and forces of listed pairs. Compiled once per instruction set, each in a namespace of its
-// own (ISA).
+// Densities, embedding energies and forces of listed pairs. Compiled once per instruction set, each in a namespace of
+// its own (ISA).
 //
 // A row of a table holds quintics in t of phi and of the densities f that two elements give each other, with u a map of
 // r. The first pass adds up the densities rho_i = sum_j f_ij, and keeps the slopes of all pairs within the cutoff; then
@@ -58,7 +58,7 @@ void evaluate(const Table& table, double* packed, std::size_t n, bool keep_phi, 
     sums.inner |= shortest2 < table.start * table.start;
 }
 
-// Where a table has, in rows of `row` numbers, the density in a channel that an atom of element b gives one of element a.
+// Where a table has, in rows of `row` numbers, the density in a channel that element b gives an atom of element a.
 inline std::size_t density_of(const View& s, int a, int b, int channel, std::size_t row) {
     return (channel + (a > b ? s.channels : 0)) * row;
 }
@@ -231,7 +231,8 @@ void force_pass(const View& s, const ListView& list, const double* push, const S
 }
 
 template <bool PER_ATOM>
-void forces_of(const View& s, const ListView& list, const double* push, const Scratch& scratch, Sums& sums, Kept& kept) {
+void forces_of(const View& s, const ListView& list, const double* push, const Scratch& scratch, Sums& sums,
+               Kept& kept) {
     const auto pass = s.n_elements == 1
         ? (s.channels == 1 ? force_pass<true, true, PER_ATOM> : force_pass<true, false, PER_ATOM>)
         : (s.channels == 1 ? force_pass<false, true, PER_ATOM> : force_pass<false, false, PER_ATOM>);
@@ -240,7 +241,8 @@ void forces_of(const View& s, const ListView& list, const double* push, const Sc
 
 void forces(const View& s, const ListView& list, const double* push, bool per_atom, const Scratch& scratch, Sums& sums,
             Kept& kept) {
-    per_atom ? forces_of<true>(s, list, push, scratch, sums, kept) : forces_of<false>(s, list, push, scratch, sums, kept);
+    const auto pass = per_atom ? forces_of<true> : forces_of<false>;
+    pass(s, list, push, scratch, sums, kept);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Energies and forces of listed pairs, and the pruning of lists. Compiled once per instruction set, each in a namespace of
-// its own (ISA).
+// Energies and forces of listed pairs, and the pruning of lists. Compiled once per instruction set, each in a
+// namespace of its own (ISA).
 //
 // A row of a table holds the coefficients of a quintic in t = u - row (pairs.hpp), with u a map of r^2:
 //     E = c0 + c1 t + ... + c5 t^5        f = -(dE/dr) / r = -2 du/d(r^2) dE/dt        F_i = f (r_i - r_j) = -F_j
