@@ -124,8 +124,10 @@ class Extrapolation:
         for found in self._found.densities:
             if found.element not in worst or _farness(found) > _farness(worst[found.element]):
                 worst[found.element] = found
+        several = any(found.channel for found in self._found.densities)
         examples = ", ".join(
-            f"{w.element} {w.density:.4g}, with data from {w.domain[0]:.4g} to {w.domain[1]:.4g}"
+            f"{w.element} {w.density:.4g}{f' in channel {w.channel}' if several else ''}, with data from "
+            f"{w.domain[0]:.4g} to {w.domain[1]:.4g}"
             for w in worst.values()
         )
         return f"{self.densities} densities of atoms are outside the data of the potential ({examples})"

@@ -291,6 +291,14 @@ def test_a_density_outside_is_news_after_pairs(engine):
         atoms.get_potential_energy()
 
 
+def test_the_channel_of_a_density_is_told():
+    calc = KANCalculator(SyntheticEAM(elements=("Cu",), channels=2, low=0.6), on_extrapolation="ignore")
+    calc.get_potential_energy(bulk("Cu", "fcc", a=3.6))
+    densities = {found.channel: found.density for found in calc.extrapolation.find().densities}
+    assert list(densities) == [1]
+    assert f"(Cu {densities[1]:.4g} in channel 1, with data from 0.6 to 5)" in str(calc.extrapolation)
+
+
 def test_interrupts_end_a_calculation():
     """Both passes over a hundred thousand atoms answer signals, and the next calculation is right."""
     crystal = bulk("Cu", "fcc", a=3.6, cubic=True)
@@ -303,7 +311,8 @@ def test_interrupts_end_a_calculation():
     start = time.perf_counter()
     kernel.compute(atoms.positions, False)
     once = time.perf_counter() - start
-    for part in (0.3, 0.8):
+    stopped = 0
+    for part in np.linspace(0.1, 0.9, 8):
         main = threading.main_thread().ident
         timer = threading.Timer(part * once, signal.pthread_kill, (main, signal.SIGINT))
         timer.start()
@@ -311,8 +320,9 @@ def test_interrupts_end_a_calculation():
             for _ in range(20):
                 kernel.compute(atoms.positions, False)
         timer.join()
-        assert kernel.last() is None  # it was the kernel that stopped
+        stopped += kernel.last() is None  # else the signal came between two calculations
         assert calc.get_potential_energy(atoms) == pytest.approx(per_atom * len(atoms), rel=1e-9)
+    assert stopped >= 4
 
 
 def test_without_the_kernel(monkeypatch):

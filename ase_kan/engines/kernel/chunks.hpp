@@ -9,7 +9,6 @@
 struct Half {
     std::size_t first;  // its first lane
     bool home;          // not moved: it may meet its own cluster
-    int element[HALF];  // any where there is no atom
     unsigned valid[HALF], later[HALF];
     Vec x[HALF], y[HALF], z[HALF];
     Half(const View& s, const Entry& entry)
@@ -18,12 +17,14 @@ struct Half {
         for (int a = 0; a < HALF; ++a) {
             x[a] = all(s.x[first + a] + shift[0]), y[a] = all(s.y[first + a] + shift[1]);
             z[a] = all(s.z[first + a] + shift[2]);
-            const bool atom = s.element[first + a] != NO_ELEMENT;
-            valid[a] = atom ? 0xffu : 0u, element[a] = atom ? s.element[first + a] : 0;
+            valid[a] = s.element[first + a] == NO_ELEMENT ? 0u : 0xffu;
             later[a] = (2u << ((first + a) % LANES)) - 1;  // itself and the atoms before it
         }
     }
 };
+
+// Its element; any where there is no atom.
+inline int element_of(const View& s, const Half& i, int a) { return i.valid[a] ? s.element[i.first + a] : 0; }
 
 // Pack r^2 of the pairs of a half cluster with clusters j of a list: `filled[kind]` of them for each table, from
 // `packed + kind * CAPACITY` on, and for each j, atom and element of j a mask of lanes.
@@ -51,7 +52,7 @@ inline void pack_pairs(const View& s, const Half& i, const std::int32_t* begin, 
                 continue;
             }
             for (int b = 0; b < n_elements; ++b) {
-                const std::size_t kind = s.table_of[i.element[a] * n_elements + b];
+                const std::size_t kind = s.table_of[element_of(s, i, a) * n_elements + b];
                 const unsigned near = less(r2, all(s.tables[kind].cutoff2)) & allowed &
                                       s.element_mask[j * n_elements + b];
                 pack(packed + kind * CAPACITY + filled[kind], r2, near);
@@ -81,14 +82,19 @@ inline void quintic(const Vec c[7], const Vec& t, Vec& p, Vec& d) {
     d = d * t + p, p = p * t + c[0];
 }
 
-// Count the pairs outside their data among some squared distances.
-inline void count_outside(const Table& table, const Vec& r2, unsigned valid, Sums& sums) {
-    sums.below += count(less(r2, all(table.low2)) & valid), sums.above += count(less(all(table.high2), r2) & valid);
-    unsigned inside = 0;
-    for (std::size_t g = 0; g < table.n_gaps; ++g)
-        inside |= less(r2, all(table.gaps[2 * g + 1])) & ~less(r2, all(table.gaps[2 * g]));
-    if (inside) sums.inside += count(inside & valid);
-}
+// Which of eight squared distances are outside the data, and the counting of those that are pairs.
+struct Beyond {
+    unsigned below, above, inside = 0;
+    Beyond(const Table& table, const Vec& r2) : below(less(r2, all(table.low2))), above(less(all(table.high2), r2)) {
+        for (std::size_t g = 0; g < table.n_gaps; ++g)
+            inside |= less(r2, all(table.gaps[2 * g + 1])) & ~less(r2, all(table.gaps[2 * g]));
+    }
+    void keep(unsigned valid) { below &= valid, above &= valid, inside &= valid; }
+    void add_to(Sums& sums) const {
+        sums.below += count(below), sums.above += count(above);
+        if (inside) sums.inside += count(inside);
+    }
+};
 
 inline double least(const Vec& a) {
     const Lanes v(a);

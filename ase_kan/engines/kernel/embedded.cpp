@@ -1,5 +1,5 @@
-// Densities, embedding energies and forces of listed pairs. Compiled once per instruction set, each in a namespace of its
-// own (ISA).
+// Densities, embedding energies and forces of listed pairs. Compiled once per instruction set, each in a namespace of
+// its own (ISA).
 //
 // A row of a table holds quintics in t of phi and of the densities f that two elements give each other, with u a map of
 // r. The first pass adds up the densities rho_i = sum_j f_ij, and keeps the slopes of all pairs within the cutoff; then
@@ -36,7 +36,9 @@ void evaluate(const Table& table, double* packed, std::size_t n, bool keep_phi, 
         Vec t, c[7], p, d;
         const Vec row = row_of(table, r, t);
         const unsigned valid = n - k < LANES ? (1u << (n - k)) - 1 : 0xffu;
-        count_outside(table, r2, valid, sums);
+        Beyond beyond(table, r2);
+        beyond.keep(valid);
+        beyond.add_to(sums);
         load_rows(table.rows, stride, row, c);
         const Vec scale = (all(0.0) - c[6]) / r;
         quintic(c, t, p, d);
@@ -56,7 +58,7 @@ void evaluate(const Table& table, double* packed, std::size_t n, bool keep_phi, 
     sums.inner |= shortest2 < table.start * table.start;
 }
 
-// Where a table has, in rows of `row` numbers, the density in a channel that an atom of element b gives one of element a.
+// Where a table has, in rows of `row` numbers, the density in a channel that element b gives an atom of element a.
 inline std::size_t density_of(const View& s, int a, int b, int channel, std::size_t row) {
     return (channel + (a > b ? s.channels : 0)) * row;
 }
@@ -103,7 +105,7 @@ void density_pass(const View& s, const ListView& list, const Entry& entry, bool 
                         continue;
                     }
                     if (!ONE_CHANNEL && !*mask) continue;  // of one channel, a branch would cost more
-                    const int own = i.element[a];
+                    const int own = element_of(s, i, a);
                     const std::size_t kind = s.table_of[own * n_elements + b];
                     const double* at = scratch.of_table[kind] + filled[kind];
                     filled[kind] += count(*mask);
@@ -200,7 +202,7 @@ void force_pass(const View& s, const ListView& list, const double* push, const S
                     }
                     for (int b = 0; !ONE_ELEMENT && b < n_elements; ++b, ++mask) {
                         if (!ONE_CHANNEL && !*mask) continue;
-                        const int own = i.element[a];
+                        const int own = element_of(s, i, a);
                         const std::size_t kind = s.table_of[own * n_elements + b], row = scratch.padded[kind];
                         const double* at = scratch.of_table[kind] + filled[kind];
                         filled[kind] += count(*mask);
@@ -229,7 +231,8 @@ void force_pass(const View& s, const ListView& list, const double* push, const S
 }
 
 template <bool PER_ATOM>
-void forces_of(const View& s, const ListView& list, const double* push, const Scratch& scratch, Sums& sums, Kept& kept) {
+void forces_of(const View& s, const ListView& list, const double* push, const Scratch& scratch, Sums& sums,
+               Kept& kept) {
     const auto pass = s.n_elements == 1
         ? (s.channels == 1 ? force_pass<true, true, PER_ATOM> : force_pass<true, false, PER_ATOM>)
         : (s.channels == 1 ? force_pass<false, true, PER_ATOM> : force_pass<false, false, PER_ATOM>);
@@ -238,7 +241,8 @@ void forces_of(const View& s, const ListView& list, const double* push, const Sc
 
 void forces(const View& s, const ListView& list, const double* push, bool per_atom, const Scratch& scratch, Sums& sums,
             Kept& kept) {
-    per_atom ? forces_of<true>(s, list, push, scratch, sums, kept) : forces_of<false>(s, list, push, scratch, sums, kept);
+    const auto pass = per_atom ? forces_of<true> : forces_of<false>;
+    pass(s, list, push, scratch, sums, kept);
 }
 
 }  // namespace

@@ -44,8 +44,10 @@ Choice choose_kernel(const std::string& wanted) {
     const Choice choices[] = {
 #if defined(KAN_X86)
         {"avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"), kan::avx512::kernel, kan::avx512::embedded_kernel},
-        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kan::avx2::kernel, kan::avx2::embedded_kernel},
+                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"),
+         kan::avx512::kernel, kan::avx512::embedded_kernel},
+        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"),
+         kan::avx2::kernel, kan::avx2::embedded_kernel},
 #endif
         {"baseline", true, kan::baseline::kernel, kan::baseline::embedded_kernel},
     };
@@ -132,7 +134,8 @@ class Kernel {
         const double numbers[] = {low, high, start, end, slope};
         require(all_finite(numbers, 5) && all_finite(at.data(), at.size()) && all_finite(rows.data(), rows.size()),
                 "a table must be of finite numbers");
-        require(start < end && least <= start && most >= end, "an embedding table must end after it starts, within its limits");
+        require(start < end && least <= start && most >= end,
+                "an embedding table must end after it starts, within its limits");
         check_map(start, slope, at, change, rows, {start, end});
         require(rows.shape(1) == kan::ROW, "an embedding table has one function");
         kan::System& s = sums_.system;

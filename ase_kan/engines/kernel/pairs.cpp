@@ -1,5 +1,5 @@
-// Energies and forces of listed pairs, and the pruning of lists. Compiled once per instruction set, each in a namespace of
-// its own (ISA).
+// Energies and forces of listed pairs, and the pruning of lists. Compiled once per instruction set, each in a
+// namespace of its own (ISA).
 //
 // A row of a table holds the coefficients of a quintic in t = u - row (pairs.hpp), with u a map of r^2:
 //     E = c0 + c1 t + ... + c5 t^5        f = -(dE/dr) / r = -2 du/d(r^2) dE/dt        F_i = f (r_i - r_j) = -F_j
@@ -24,16 +24,20 @@ void evaluate(const Table& table, double* packed, double* e, std::size_t n, Sums
     for (std::size_t k = 0; k < n; k += LANES) {
         const Vec x = load(packed + k);
         shortest = smaller(shortest, x);
+        Beyond beyond(table, x);
         Vec t, c[7], p, d;
         const Vec row = row_of(table, x, t);
         load_rows(table.rows, ROW, row, c);
         quintic(c, t, p, d);
         store(packed + k, d * c[6]);
         if (e) store(e + k, p);
-        const unsigned valid = n - k < LANES ? (1u << (n - k)) - 1 : 0xffu;
-        if (n - k < LANES) p = where(valid, p);
+        if (n - k < LANES) {
+            const unsigned valid = (1u << (n - k)) - 1;
+            beyond.keep(valid);
+            p = where(valid, p);
+        }
         energy += p;
-        count_outside(table, x, valid, sums);
+        beyond.add_to(sums);
     }
     sums.energy += sum(energy);
     const double shortest2 = least(shortest);
@@ -79,7 +83,7 @@ void list_pairs(const View& s, const ListView& list, const Scratch& scratch, Sum
                         from += count(*mask++);
                     }
                     for (int b = 0; !ONE && b < n_elements; ++b, ++mask) {
-                        const std::size_t kind = s.table_of[i.element[a] * n_elements + b];
+                        const std::size_t kind = s.table_of[element_of(s, i, a) * n_elements + b];
                         f += unpack(packed + kind * CAPACITY + filled[kind], *mask);
                         if (PER_ATOM) e += unpack(energies + kind * CAPACITY + filled[kind], *mask);
                         filled[kind] += count(*mask);

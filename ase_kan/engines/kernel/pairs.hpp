@@ -1,5 +1,6 @@
-// What the kernels are given: plain data. pairs.cpp and embedded.cpp are compiled once per instruction set, so nothing here
-// may bring inline functions of the standard library along: the linker could pick the AVX-512 copy of one for everybody.
+// What the kernels are given: plain data. pairs.cpp and embedded.cpp are compiled once per instruction set, so nothing
+// here may bring inline functions of the standard library along: the linker could pick the AVX-512 copy of one for
+// everybody.
 //
 // Atoms are kept in an order of their own: columns in x and y, by z within a column, eight to a cluster. Lanes of a
 // cluster that no atom fills belong to no element. A half cluster i of four atoms meets whole clusters j of eight.
@@ -18,8 +19,8 @@ constexpr std::uint8_t NO_ELEMENT = 255;
 constexpr std::uint32_t CHUNK = 48;  // clusters j worked on at a time, so that what is packed stays in the cache
 constexpr std::size_t CAPACITY = CHUNK * HALF * LANES + LANES;
 
-// The table of one pair of elements. Row number and place in the row come from x, which is r^2 for a pair potential and r
-// for an embedded-atom potential, by
+// The table of one pair of elements. Row number and place in the row come from x, which is r^2 for a pair potential and
+// r for an embedded-atom potential, by
 //     u(x) = slope (x - start) + sum_k change_k max(0, x - at_k),
 // which makes every break of the functions a knot.
 struct Table {
