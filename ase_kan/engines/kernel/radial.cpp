@@ -12,9 +12,10 @@ namespace {
 // A grid with what each pair would have to work out again.
 struct Scale {
     const RadialGrid& grid;
-    double first, nodes, grades;  // where they begin in 1/r, and how many there are of each
+    double first, nearest;  // in 1/r: where the nodes begin, and beyond which nothing is known
+    double nodes, grades;   // how many there are of each, per 1/r
     explicit Scale(const RadialGrid& g)
-        : grid(g), first(1 / g.end), nodes(static_cast<double>(g.nodes - 1) / (1 / g.start - first)),
+        : grid(g), first(1 / g.end), nearest(1 / g.floor), nodes(static_cast<double>(g.nodes - 1) / (1 / g.start - first)),
           grades(static_cast<double>(g.n_grades - 1) / (1 / g.start - first)) {}
 };
 
@@ -29,15 +30,15 @@ struct Place {
 };
 
 template <bool FORCES>
-void add_pair(const Scale& scale, const RadialSums& to, std::size_t i, std::size_t j, const double d[3], double r2) {
+void add_pair(const Scale& scale, const RadialSums& to, std::size_t i, std::size_t j, const double d[3],
+              double inverse) {
     const RadialGrid& grid = scale.grid;
-    const double r = std::sqrt(r2), inverse = 1 / r;
     const Place level((inverse - scale.first) * scale.grades, grid.n_grades);
     const double below = grid.grades[level.node], above = grid.grades[level.node + 1];
     const double grade = below + (above - below) * level.part;
     if (grade > to.grades[i]) to.grades[i] = grade;
     if (grade > to.grades[j]) to.grades[j] = grade;
-    if (r < grid.floor) {
+    if (inverse > scale.nearest) {
         to.lost[i] = to.lost[j] = 1;
         return;
     }
@@ -63,7 +64,7 @@ void add_pair(const Scale& scale, const RadialSums& to, std::size_t i, std::size
 
 // Pairs within reach, found without a branch each: whether one is, nothing can guess.
 struct Found {
-    static constexpr std::size_t CAPACITY = 4096;
+    static constexpr std::size_t CAPACITY = 256;
     std::uint32_t a[CAPACITY], b[CAPACITY];
     double x[CAPACITY], y[CAPACITY], z[CAPACITY], r2[CAPACITY];
     std::size_t count = 0;
@@ -76,7 +77,7 @@ void add_found(const System& s, const std::vector<Scale>& scales, const RadialSu
         const int table = s.table_of[s.element[a] * s.n_elements + s.element[b]];
         if (found.r2[n] >= s.tables[table].cutoff2) continue;
         const double d[3] = {FORCES ? found.x[n] : 0.0, FORCES ? found.y[n] : 0.0, FORCES ? found.z[n] : 0.0};
-        add_pair<FORCES>(scales[table], to, s.atom[a], s.atom[b], d, found.r2[n]);
+        add_pair<FORCES>(scales[table], to, s.atom[a], s.atom[b], d, 1 / std::sqrt(found.r2[n]));
     }
     found.count = 0;
 }
@@ -98,14 +99,17 @@ void add_all(const System& s, const std::vector<Scale>& scales, const RadialSums
                     // Of a cluster with itself, each pair counts once.
                     const std::size_t begin = entry.shift == 0 && a / LANES == first / LANES ? a + 1 - first : 0;
                     const double x = s.x[a] + shift[0], y = s.y[a] + shift[1], z = s.z[a] + shift[2];
-                    for (std::size_t b = first + begin; b < first + LANES; ++b) {
+                    double dx[LANES], dy[LANES], dz[LANES], r2[LANES];
+                    for (int l = 0; l < LANES; ++l) {
+                        dx[l] = x - s.x[first + l], dy[l] = y - s.y[first + l], dz[l] = z - s.z[first + l];
+                        r2[l] = dx[l] * dx[l] + dy[l] * dy[l] + dz[l] * dz[l];
+                    }
+                    for (std::size_t l = begin; l < LANES; ++l) {
                         const std::size_t n = found->count;
-                        const double dx = x - s.x[b], dy = y - s.y[b], dz = z - s.z[b];
-                        const double r2 = dx * dx + dy * dy + dz * dz;
-                        found->a[n] = static_cast<std::uint32_t>(a), found->b[n] = static_cast<std::uint32_t>(b);
-                        if constexpr (FORCES) found->x[n] = dx, found->y[n] = dy, found->z[n] = dz;
-                        found->r2[n] = r2;
-                        found->count += r2 < reach2;  // lanes without an atom are far away
+                        found->a[n] = static_cast<std::uint32_t>(a), found->b[n] = static_cast<std::uint32_t>(first + l);
+                        if constexpr (FORCES) found->x[n] = dx[l], found->y[n] = dy[l], found->z[n] = dz[l];
+                        found->r2[n] = r2[l];
+                        found->count += r2[l] < reach2;  // lanes without an atom are far away
                     }
                 }
             }
