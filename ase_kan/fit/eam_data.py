@@ -26,8 +26,8 @@ class Chunks:
     Parameters
     ----------
     structures : Structures
-    folds : ndarray of int
-        By number of the structure: part of the data for cross-validation, -1 held out, -2 left out.
+    roles : bytes
+        Of each structure: one of `Role`.
     form : Form
         With all channels that will be fitted.
     baseline, weights
@@ -35,7 +35,7 @@ class Chunks:
     """
 
     structures: Structures
-    folds: Array
+    roles: bytes
     form: Form
     baseline: Mapping[str, float]
     weights: Mapping[str, float]
@@ -57,8 +57,8 @@ class Chunks:
         for number, sample in chain(enumerate(self.structures), [(-1, None)]):
             full = batch and (sample is None or sum(len(s.atoms) for _, s in batch) + len(sample.atoms) > self.atoms)
             if full:
-                folds = [int(self.folds[n]) for n, _ in batch]
-                chunk = Chunk(self.form, [s for _, s in batch], folds, self.baseline, self.weights)
+                held = [self.roles[n] == Role.HELD for n, _ in batch]
+                chunk = Chunk(self.form, [s for _, s in batch], held, self.baseline, self.weights)
                 if room and self._bytes + chunk.bytes <= KEPT_BYTES:
                     self._kept.append(chunk)
                     self._kept_structures = batch[-1][0] + 1
@@ -67,7 +67,7 @@ class Chunks:
                     room = False
                 yield chunk
                 batch = []
-            if sample is not None and number < len(self.folds) and number >= self._kept_structures:
-                if self.folds[number] > -2:
+            if sample is not None and number < len(self.roles) and number >= self._kept_structures:
+                if self.roles[number] != Role.LEFT_OUT:
                     batch.append((number, sample))
         self._complete = room

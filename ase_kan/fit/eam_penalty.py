@@ -1,4 +1,4 @@
-"""How smooth phi, f and F are: penalties, and their strengths by cross-validation inside the training data.
+"""How smooth phi, f and F are: penalties, and their strengths by their evidence.
 
     Q = lambda_phi sum |D2 phi / S|^2 + lambda_f sum |D2 f|^2 + lambda_F sum |D2 F / S|^2
 
@@ -6,10 +6,14 @@ D2 are second differences of neighboring spline coefficients, S (eV) the standar
 has no unit, since densities have the standard deviation 1. The loss that Q is added to is 1 for lone atoms, so that the
 lambdas do not depend on units. They are powers of ten, one for each kind of function.
 
-They are chosen on the problem linearized at the present f, where a fit to four fifths of the structures and its error
-on the last fifth cost milliseconds: of all places on the lattice whose error differs from the least by no more than the
-standard error of the difference, the smoothest is taken (T. Hastie, R. Tibshirani, J. Friedman, The Elements of
-Statistical Learning, 7.10).
+They maximise the marginal likelihood of the data in the problem linearized at the present f (the Gauss-Newton Hessian A),
+where Q is minus twice the logarithm of a Gaussian prior of the differences and the noise has its most likely value:
+
+    log p = - n/2 log min (L + Q) + 1/2 log det Q - 1/2 log det (A + Q)
+
+n is the number of equally good data whose mean square is as well known as the loss: energies and forces, with weights,
+are not equally good, and what an embedded-atom potential cannot describe is no independent noise.
+(D. J. C. MacKay, Neural Comput. 4, 415, 1992; B. L. Welch, Biometrika 34, 28, 1947.)
 """
 
 from __future__ import annotations
@@ -30,8 +34,8 @@ LONGEST_STEP = 2
 GAUGE = 1.0
 #: Keeps what neither data nor smoothness determine at zero, as parts of a unit.
 RIDGE = 1e-9
-#: Added to the unit diagonal of normal equations.
-ROUNDING = 1e-13
+#: Added to the unit diagonal of normal equations; and the part of the squares of the data below which none can be told.
+ROUNDING, RESOLUTION = 1e-13, 1e-14
 
 
 class Strength(NamedTuple):
@@ -40,6 +44,12 @@ class Strength(NamedTuple):
     phi: int
     density: int
     embedding: int
+
+    def moved(self, kind: int, by: int) -> Strength:
+        """With another power of one kind: 0 phi, 1 f, 2 F."""
+        powers = list(self)
+        powers[kind] += by
+        return Strength(*powers)
 
     def exists(self) -> bool:
         """Whether it is on the lattice."""
@@ -112,61 +122,46 @@ class Penalty:
         return np.concatenate([gauge, np.column_stack([smooth, np.zeros(len(smooth))])])
 
 
-def choose(factors: Array, shares: Array, penalty: Penalty, gauge: Array, start: Strength) -> Strength:
-    """The smoothest strengths whose error on structures left out is within one standard error of the least.
+def choose(gram: Array, count: float, penalty: Penalty, gauge: Array, start: Strength) -> Strength:
+    """The strengths of the largest evidence.
 
     Parameters
     ----------
-    factors : ndarray, shape (folds, size + 1, size + 1)
-        Triangular factors of the linearized rows of each fold, the data last.
-    shares : ndarray, shape (folds,)
-        Of the weight of all data.
+    gram : ndarray, shape (size + 1, size + 1)
+        Products of the columns of the linearized rows, the data last.
+    count : float
+        Effective number of data.
     penalty : Penalty
     gauge : ndarray
         Its rows that do not depend on the strengths.
     start : Strength
         Where the search begins.
     """
-    grams = np.einsum("fmi,fmj->fij", factors, factors)
-    total = grams.sum(axis=0)
-    seen: dict[Strength, Array] = {}
+    roots = [penalty.functions(kind) for kind in range(3)]
+    fixed = gram + gauge.T @ gauge
+    seen: dict[Strength, float] = {}
 
-    def errors(place: Strength) -> Array:
-        """Of each fold, per weight, from a fit to the others."""
+    def evidence(place: Strength) -> float:
         if place not in seen:
-            rows = penalty.rows(place, gauge)
-            q = rows.T @ rows
-            found = []
-            for factor, gram, share in zip(factors, grams, shares, strict=True):
-                others = (total - gram) / (1 - share)
-                matrix, vector = (others + q)[:-1, :-1], (others + q)[:-1, -1]
-                size = 1 / np.sqrt(np.diag(matrix))
-                scaled = matrix * size * size[:, None] + ROUNDING * np.eye(len(matrix))
-                solution = size * scipy.linalg.solve(scaled, size * vector, assume_a="pos")
-                found.append(float(np.sum((factor[:, :-1] @ solution - factor[:, -1]) ** 2)) / share)
-            seen[place] = np.array(found)
+            both = fixed.copy()
+            for root, power in zip(roots, place, strict=True):
+                both[:-1, :-1] += 10.0**power * (root.T @ root)
+            matrix, vector = both[:-1, :-1], both[:-1, -1]
+            size = 1 / np.sqrt(np.diag(matrix))
+            factor = scipy.linalg.cho_factor(matrix * size * size[:, None] + ROUNDING * np.eye(len(size)), lower=True)
+            solution = size * scipy.linalg.cho_solve(factor, size * vector)
+            left = float(both[-1, -1] - 2 * solution @ vector + solution @ matrix @ solution)
+            prior = np.log(10) * sum(len(root) * power for root, power in zip(roots, place, strict=True))
+            posterior = 2 * float(np.sum(np.log(np.diag(factor[0]))) - np.sum(np.log(size)))
+            seen[place] = (prior - posterior - count * np.log(max(left, RESOLUTION * both[-1, -1]))) / 2
         return seen[place]
-
-    def mean(place: Strength) -> float:
-        return float(shares @ errors(place))
 
     best, step = start, LONGEST_STEP
     while step:
-        around = []
-        for kind in range(3):
-            for sign in (-step, step):
-                powers = list(best)
-                powers[kind] += sign
-                around.append(Strength(*powers))
-        place = min(filter(Strength.exists, around), key=mean)
-        if mean(place) < mean(best):
+        around = (best.moved(kind, sign * step) for kind in range(3) for sign in (-1, 1))
+        place = max(filter(Strength.exists, around), key=evidence)
+        if evidence(place) > evidence(best):
             best = place
         else:
             step //= 2
-    least = seen[best]
-
-    def tied(place: Strength) -> bool:
-        difference = seen[place] - least
-        return float(shares @ difference) <= float(np.std(difference)) / np.sqrt(len(shares) - 1)
-
-    return max(filter(tied, seen), key=lambda place: (sum(place), place))
+    return best

@@ -30,8 +30,8 @@ class Chunk:
     ----------
     form : Form
     samples : sequence of Sample
-    folds : sequence of int
-        Which part of the data each belongs to; -1: held out.
+    held : sequence of bool
+        Which of them are held out.
     baseline : mapping of str to float
         Energies per atom to subtract, eV.
     weights : mapping of str to float
@@ -43,7 +43,7 @@ class Chunk:
         self,
         form: Form,
         samples: Sequence[Sample],
-        folds: Sequence[int],
+        held: Sequence[bool],
         baseline: Mapping[str, float],
         weights: Mapping[str, float],
     ) -> None:
@@ -54,9 +54,9 @@ class Chunk:
         self.kinds = np.array([number_of[s] for sample in samples for s in sample.atoms.symbols])
         self.members = [np.flatnonzero(self.kinds == a) for a in range(len(form.elements))]
         self.groups = [sample.group for sample in samples]
-        self.training = np.repeat(np.asarray(folds) >= 0, self.counts)
+        self.training = np.repeat(~np.asarray(held), self.counts)
         self._pairs(samples, "virial" in weights and any(sample.virial is not None for sample in samples))
-        self._labels(samples, folds, baseline, weights)
+        self._labels(samples, held, baseline, weights)
 
     def _pairs(self, samples: Sequence[Sample], strained: bool) -> None:
         """Every pair from both of its atoms, sorted by the first, and the sums of splines over them."""
@@ -92,7 +92,7 @@ class Chunk:
         return flat.reshape(len(self.kinds), n * size)
 
     def _labels(
-        self, samples: Sequence[Sample], folds: Sequence[int], baseline: Mapping[str, float], weights: Mapping[str, float]
+        self, samples: Sequence[Sample], held: Sequence[bool], baseline: Mapping[str, float], weights: Mapping[str, float]
     ) -> None:
         """Data and square roots of weights of all rows: energies, then forces, then virials; and what each is of."""
         energy = [(q, s) for q, s in enumerate(samples) if s.energy is not None and "energy" in weights]
@@ -122,7 +122,7 @@ class Chunk:
         self.target = np.concatenate(data) if data else np.empty(0)
         self.roots = np.sqrt(np.concatenate(squares)) if squares else np.empty(0)
         self.owners = np.concatenate(owners) if owners else np.empty(0, dtype=np.int64)
-        self.folds = np.asarray(folds)[self.owners]
+        self.training_rows = ~np.asarray(held)[self.owners]
         sizes = (len(self.energies), 3 * len(self.forces), 6 * len(self.virials))
         self.properties = np.repeat(np.arange(3), sizes)
 

@@ -29,8 +29,6 @@ from ase_kan.types import Array
 DECAY, DECAYS = 1.3, (0.4, 0.8, 2.0, 3.0)
 #: Damping to begin with, its least, what a step that fails or succeeds changes it by, and failures that end a descent.
 DAMPING, LEAST_DAMPING, DAMPING_FACTOR, MOST_FAILURES = 1e-3, 1e-9, 5.0, 6
-#: Parts of the data for cross-validation.
-FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class Solver:
         factor = np.zeros((0, form.linear + 1))
         for chunk in self.chunks:
             rows = np.column_stack([chunk.linear(c, ranges), chunk.roots * chunk.target])
-            factor = np.linalg.qr(np.concatenate([factor, rows[chunk.folds >= 0]]), mode="r")
+            factor = np.linalg.qr(np.concatenate([factor, rows[chunk.training_rows]]), mode="r")
         penalty = self._penalty_rows(c, ranges, strength)
         mine = penalty[penalty[:, : form.linear].any(axis=1)]
         of_x = np.column_stack([mine[:, : form.linear], mine[:, -1]])
@@ -129,35 +127,37 @@ class Solver:
         penalty = Penalty(self.form(c), self.unit)
         return penalty.rows(strength, penalty.gauge(ranges, self._scale_rows(c), c))
 
-    def linearized(self, state: State) -> tuple[Array, Array]:
-        """Triangular factors (folds, size + 1, size + 1) of the rows of (x, c), the data last; weights of the folds."""
-        form = self.form(state.c)
-        size = form.linear + form.nonlinear + 1
-        factors, weights = [np.zeros((0, size)) for _ in range(FOLDS)], np.zeros(FOLDS)
-        for chunk in self.chunks:
-            change = chunk.jacobian(state.c, state.x, state.ranges)
-            data = chunk.roots * chunk.target + change @ state.c.ravel()
-            rows = np.column_stack([chunk.linear(state.c, state.ranges), change, data])
-            for fold in range(FOLDS):
-                mine = chunk.folds == fold
-                factors[fold] = np.linalg.qr(np.concatenate([factors[fold], rows[mine]]), mode="r")
-                weights[fold] += float(np.sum(chunk.roots[mine] ** 2))
-        padded = np.zeros((FOLDS, size, size))
-        for whole, factor in zip(padded, factors, strict=True):
-            whole[: len(factor)] = factor
-        return padded, weights / weights.sum()
+    def linearized(self, state: State) -> tuple[Array, float]:
+        """Triangular factor (size + 1, size + 1) of the rows of (x, c), the data last, and the effective count of data.
 
-    def strength(self, state: State, factors: Array, shares: Array, start: Strength) -> Strength:
-        """What cross-validation of the linearized problem chooses."""
+        Source of the latter: B. L. Welch, Biometrika 34, 28 (1947); each property is as many data as it has values.
+        """
+        factor = np.zeros((0, state.factor.shape[1] + state.c.size))
+        squares, counts = np.zeros(3), np.zeros(3)
+        for chunk in self.chunks:
+            linear, data = chunk.linear(state.c, state.ranges), chunk.roots * chunk.target
+            change = chunk.jacobian(state.c, state.x, state.ranges)
+            rows = np.column_stack([linear, change, data + change @ state.c.ravel()])
+            factor = np.linalg.qr(np.concatenate([factor, rows[chunk.training_rows]]), mode="r")
+            errors = (linear @ state.x - data)[chunk.training_rows]
+            properties = chunk.properties[chunk.training_rows]
+            squares += np.bincount(properties, errors**2, 3)
+            counts += np.bincount(properties, minlength=3)
+        seen = squares > 0
+        effective = float(squares.sum() ** 2 / np.sum(squares[seen] ** 2 / counts[seen])) if seen.any() else counts.sum()
+        return factor, effective
+
+    def strength(self, state: State, factor: Array, count: float, start: Strength) -> Strength:
+        """What the evidence chooses."""
         penalty = Penalty(self.form(state.c), self.unit)
         gauge = penalty.gauge(state.ranges, self._scale_rows(state.c), state.c)
-        return choose(factors, shares, penalty, gauge, start)
+        return choose(factor.T @ factor, count, penalty, gauge, start)
 
-    def step(self, state: State, factors: Array, strength: Strength, damping: float) -> tuple[State, float]:
+    def step(self, state: State, factor: Array, strength: Strength, damping: float) -> tuple[State, float]:
         """The next state and damping; the same state if no step makes it better."""
         form = self.form(state.c)
         penalty = self._penalty_rows(state.c, state.ranges, strength)
-        rows = np.concatenate([*factors, penalty])
+        rows = np.concatenate([factor, penalty])
         # The last rows of the factor have what is left for c when x is eliminated.
         reduced = np.linalg.qr(rows, mode="r")[form.linear : -1, form.linear :]
         c = state.c.ravel()
