@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import chain
 
 import numpy as np
 
 from ase_kan.data.structures import Sample, Structures
-from ase_kan.fit.eam_form import Form, Ranges
+from ase_kan.fit.eam_form import Form
 from ase_kan.fit.eam_rows import Chunk
-from ase_kan.types import Array
 
 #: Memory for chunks that are kept, bytes.
 KEPT_BYTES = 1.5e9
 #: Numbers in the rows of a chunk, and most atoms: enough for fast matrix products, few enough for the cache.
 CHUNK_NUMBERS, CHUNK_ATOMS = 3_000_000, 3000
+
+
+class Role(IntEnum):
+    """What a structure is for."""
+
+    TRAINING = 0
+    HELD = 1
+    LEFT_OUT = 2
 
 
 @dataclass

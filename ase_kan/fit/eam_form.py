@@ -20,10 +20,9 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from ase_kan.kan.bsplines import basis, uniform_knots
+from ase_kan.potentials.eam_schema import DENSITIES
 from ase_kan.types import Array, Index, Pair
 
-#: What a density may depend on: the element of the neighbor alone, or those of both atoms.
-DENSITIES = ("alloy", "finnis-sinclair")
 #: Narrowest grid of F, in units of the standard deviation of the densities: those of perfect crystals hardly differ.
 NARROWEST = 1e-3
 
@@ -157,6 +156,12 @@ class Ranges:
     def reference(self, form: Form, channel: int, element: int) -> float:
         """The density whose F is zero."""
         return 0.0 if form.pinned[element] else float(self.mean[channel, element])
+
+    def value_at_reference(self, form: Form, channel: int, element: int, coefficients: Array) -> float:
+        """Of the spline with these coefficients."""
+        reference = np.array([self.reference(form, channel, element)])
+        values = basis(self.knots(form, channel, element), form.k, reference, 0)[0] @ coefficients
+        return float(values[0])
 
     def splines(self, form: Form, channel: int, element: int, rho: Array, derivatives: int) -> list[Array]:
         """Splines of F, counted from the reference, with derivatives, each (n, embedding_size); linear beyond the grid."""

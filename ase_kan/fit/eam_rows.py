@@ -72,7 +72,7 @@ class Chunk:
         self.i, self.j, d = i[order], np.concatenate(second)[order], d[order]
         self.pointers = np.concatenate([[0], np.cumsum(np.bincount(self.i, minlength=atoms))])
         r = np.sqrt(np.einsum("px,px->p", d, d))
-        self.unit = d / r[:, None]
+        self.unit, self.distances = d / r[:, None], r
         columns, (value, slope) = local_basis(form.knots, form.k, r, 1)
         kept = (columns >= 0) & (columns < form.size)  # not the splines that reach beyond the cutoff
         self.columns = np.where(kept, columns, 0)
@@ -92,7 +92,11 @@ class Chunk:
         return flat.reshape(len(self.kinds), n * size)
 
     def _labels(
-        self, samples: Sequence[Sample], held: Sequence[bool], baseline: Mapping[str, float], weights: Mapping[str, float]
+        self,
+        samples: Sequence[Sample],
+        held: Sequence[bool],
+        baseline: Mapping[str, float],
+        weights: Mapping[str, float],
     ) -> None:
         """Data and square roots of weights of all rows: energies, then forces, then virials; and what each is of."""
         energy = [(q, s) for q, s in enumerate(samples) if s.energy is not None and "energy" in weights]

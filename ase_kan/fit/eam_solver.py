@@ -21,8 +21,9 @@ import numpy as np
 import scipy.linalg
 
 from ase_kan.fit.eam_data import Chunks
-from ase_kan.fit.eam_form import DENSITIES, Form, Ranges
+from ase_kan.fit.eam_form import Form, Ranges
 from ase_kan.fit.eam_penalty import Penalty, Strength, choose
+from ase_kan.potentials.eam_schema import DENSITIES
 from ase_kan.types import Array
 
 #: Decay of the first f, 1/Angstrom, and those that further ones are chosen from.
@@ -62,7 +63,9 @@ class Solver:
         return replace(self.chunks.form, channels=len(c))
 
     def _moments(self) -> None:
-        sums, squares, counts = (np.sum(parts, axis=0) for parts in zip(*(m.moments() for m in self.chunks), strict=True))
+        sums, squares, counts = (
+            np.sum(parts, axis=0) for parts in zip(*(m.moments() for m in self.chunks), strict=True)
+        )
         self._means = sums / counts[:, None]
         spread = squares - np.einsum("a,ai,aj->aij", counts, self._means, self._means)
         if self.chunks.form.densities == DENSITIES[0]:  # one scale for all elements
@@ -87,7 +90,9 @@ class Solver:
         """The derivative of each variance of densities by c, halved: shape (scales, nonlinear)."""
         rows = []
         for channel, f in enumerate(c):
-            for kinds, spread in zip(np.array_split(np.arange(c.shape[1]), len(self._spreads)), self._spreads, strict=True):
+            for kinds, spread in zip(
+                np.array_split(np.arange(c.shape[1]), len(self._spreads)), self._spreads, strict=True
+            ):
                 row = np.zeros_like(c)
                 part = np.zeros_like(f)
                 part[kinds] = f[kinds]
@@ -144,7 +149,9 @@ class Solver:
             squares += np.bincount(properties, errors**2, 3)
             counts += np.bincount(properties, minlength=3)
         seen = squares > 0
-        effective = float(squares.sum() ** 2 / np.sum(squares[seen] ** 2 / counts[seen])) if seen.any() else counts.sum()
+        effective = (
+            float(squares.sum() ** 2 / np.sum(squares[seen] ** 2 / counts[seen])) if seen.any() else counts.sum()
+        )
         return factor, effective
 
     def strength(self, state: State, factor: Array, count: float, start: Strength) -> Strength:
