@@ -218,7 +218,7 @@ class Chunk:
         n = len(self.form.elements)
         return f[self.form.density_of].reshape(n, -1)[self.kinds]
 
-    def _channel(self, f: Array) -> tuple[Array, Array, "Spread"]:
+    def _channel(self, f: Array) -> tuple[Array, Array, Spread]:
         """rho (atoms,), sum_j f_ij' u_ij (atoms, 3), and the operator sum_j f_ji' u_ij X_j."""
         mine = self._of_atoms(f)
         theirs = f[self.form.density_of[self.kinds[self.j], self.kinds[self.i]][:, None], self.columns]
