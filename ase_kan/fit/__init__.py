@@ -118,8 +118,9 @@ def fit(data: Any, *, model: str = "pair", ensemble: int | None = None, **keywor
     model : str
         ``"pair"``, or for structures ``"eam"``: an embedded-atom potential, for metals.
     ensemble : int, optional
-        Of pair potentials: make so many fits to resampled data, side by side in other processes (module `ensemble`): the potential is
-        their mean, its uncertainty their spread. Default: one fit, which knows its uncertainty from its equations.
+        Of pair potentials: make so many fits to resampled data, side by side in other processes (module `ensemble`):
+        the potential is their mean, its uncertainty their spread. Default: one fit, which knows its uncertainty from
+        its equations.
     **keywords
         For a curve those of `fit.curve.fit_curve`, for structures those of `fit.structures.fit_structures`, and
         with ``model="eam"`` of `fit.eam.fit_eam`, where they are explained; the signature shows them all.

@@ -1,8 +1,8 @@
 """Fit an embedded-atom potential to energies, forces and stresses of structures.
 
-The functions phi, f and F are B-splines (module `eam_form`). phi and F are solved for exactly at every f, and f is found
-by Levenberg-Marquardt (module `eam_solver`); their smoothness is chosen by its evidence (module `eam_penalty`). A pair
-potential fitted to the same data with the same weights is what the embedding is compared with.
+The functions phi, f and F are B-splines (module `eam_form`). phi and F are solved for exactly at every f, and f is
+found by Levenberg-Marquardt (module `eam_solver`); their smoothness is chosen by its evidence (module `eam_penalty`).
+A pair potential fitted to the same data with the same weights is what the embedding is compared with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The structures of an embedded-atom fit, in chunks: kept in memory as far as there is room, else made anew each pass."""
+"""The structures of an embedded-atom fit, in chunks: kept as far as there is memory, else made anew in each pass."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Chunks:
                     room = False
                 yield chunk
                 batch = []
-            if sample is not None and number < len(self.roles) and number >= self._kept_structures:
-                if self.roles[number] != Role.LEFT_OUT:
-                    batch.append((number, sample))
+            wanted = self._kept_structures <= number < len(self.roles) and self.roles[number] != Role.LEFT_OUT
+            if sample is not None and wanted:
+                batch.append((number, sample))
         self._complete = room

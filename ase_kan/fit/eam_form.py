@@ -115,7 +115,9 @@ class Form:
     @property
     def linear(self) -> int:
         """Length of x."""
-        return self.embedding_at(self.channels - 1, len(self.elements) - 1).stop
+        return (
+            len(self.elements) + len(self.pairs) * self.size + self.channels * len(self.elements) * self.embedding_size
+        )
 
     @property
     def nonlinear(self) -> int:
@@ -125,8 +127,7 @@ class Form:
     def centres(self) -> Array:
         """Distances where the splines of phi and f live (their Greville abscissas), shape (size,)."""
         step = (self.cutoff - self.start) / self.grid
-        centres: Array = self.start + step * (np.arange(self.size) - (self.k - 1) / 2)
-        return centres
+        return np.asarray(self.start + step * (np.arange(self.size) - (self.k - 1) / 2))
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Ranges:
         return float(values[0])
 
     def splines(self, form: Form, channel: int, element: int, rho: Array, derivatives: int) -> list[Array]:
-        """Splines of F, counted from the reference, with derivatives, each (n, embedding_size); linear beyond the grid."""
+        """Splines of F, counted from the reference, and derivatives, each (n, embedding_size); linear outside."""
         low, high = self.ends(form, channel, element)
         knots = self.knots(form, channel, element)
         inside = np.clip(rho, low, high)

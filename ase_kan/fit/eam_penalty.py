@@ -6,8 +6,9 @@ D2 are second differences of neighboring spline coefficients, S (eV) the standar
 has no unit, since densities have the standard deviation 1. The loss that Q is added to is 1 for lone atoms, so that the
 lambdas do not depend on units. They are powers of ten, one for each kind of function.
 
-They maximise the marginal likelihood of the data in the problem linearized at the present f (the Gauss-Newton Hessian A),
-where Q is minus twice the logarithm of a Gaussian prior of the differences and the noise has its most likely value:
+They maximise the marginal likelihood of the data in the problem linearized at the present f (the Gauss-Newton
+Hessian A), where Q is minus twice the logarithm of a Gaussian prior of the differences and the noise has its most
+likely value:
 
     log p = - n/2 log min (L + Q) + 1/2 log det Q - 1/2 log det (A + Q)
 

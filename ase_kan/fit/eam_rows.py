@@ -1,6 +1,6 @@
 """Energies, forces and virials of structures as functions of the unknowns of an embedded-atom potential.
 
-With s_im = sum_j b_m(r_ij) and its gradients, which do not depend on the unknowns, and u_ij the unit vector from i to j:
+With s_im = sum_j b_m(r_ij) and its gradients, which do not depend on the unknowns, and unit vectors u_ij from i to j:
 
     rho_i = sum_m c_m s_im
     force on i   = sum_j u_ij [ phi'(r_ij) + F'(rho_i) f_ij'(r_ij) + F'(rho_j) f_ji'(r_ij) ]
@@ -89,7 +89,7 @@ class Chunk:
         n, size = len(self.form.elements), self.form.size
         where = ((self.i * n + self.kinds[self.j]) * size)[:, None] + self.columns
         flat = np.bincount(where.ravel(), values.ravel(), len(self.kinds) * n * size)
-        return flat.reshape(len(self.kinds), n * size)
+        return np.asarray(flat.reshape(len(self.kinds), n * size))
 
     def _labels(
         self,
@@ -99,30 +99,32 @@ class Chunk:
         weights: Mapping[str, float],
     ) -> None:
         """Data and square roots of weights of all rows: energies, then forces, then virials; and what each is of."""
-        energy = [(q, s) for q, s in enumerate(samples) if s.energy is not None and "energy" in weights]
-        forces = [(q, s) for q, s in enumerate(samples) if s.forces is not None and "forces" in weights]
-        virial = [(q, s) for q, s in enumerate(samples) if s.virial is not None and "virial" in weights]
+        energy, forces, virial = [], [], []
         data, squares, owners = [], [], []
-        for q, s in energy:
-            lone = sum(baseline.get(symbol, 0.0) for symbol in s.atoms.symbols)
-            data.append(np.array([(s.energy - lone) / len(s.atoms)]))
-            squares.append(np.array([weights["energy"] * s.weight_of("energy")]))
-            owners.append(np.array([q]))
-        for q, s in forces:
-            known = np.flatnonzero(s.labeled)
-            of_atoms = np.ones(len(known)) if s.atom_weights is None else s.atom_weights[known]
-            data.append(s.forces[known].ravel())
-            squares.append(np.repeat(of_atoms * weights["forces"] * s.weight_of("forces") / (3 * len(known)), 3))
-            owners.append(np.full(3 * len(known), q))
-        for q, s in virial:
-            data.append(-s.virial[VOIGT] / len(s.atoms))
-            squares.append(np.full(6, weights["virial"] * s.weight_of("virial") / 6))
-            owners.append(np.full(6, q))
-        self.energies = np.array([q for q, _ in energy], dtype=np.int64)
-        self.forces = np.concatenate(
-            [self.begins[q] + np.flatnonzero(s.labeled) for q, s in forces] or [np.empty(0, dtype=np.int64)]
-        )
-        self.virials = np.array([q for q, _ in virial], dtype=np.int64)
+        for q, s in enumerate(samples):
+            if s.energy is not None and "energy" in weights:
+                lone = sum(baseline[symbol] for symbol in s.atoms.symbols)
+                energy.append(q)
+                data.append(np.array([(s.energy - lone) / len(s.atoms)]))
+                squares.append(np.array([weights["energy"] * s.weight_of("energy")]))
+                owners.append(np.array([q]))
+        for q, s in enumerate(samples):
+            if s.forces is not None and "forces" in weights:
+                known = np.flatnonzero(s.labeled)
+                of_atoms = np.ones(len(known)) if s.atom_weights is None else s.atom_weights[known]
+                forces.append(self.begins[q] + known)
+                data.append(s.forces[known].ravel())
+                squares.append(np.repeat(of_atoms * weights["forces"] * s.weight_of("forces") / (3 * len(known)), 3))
+                owners.append(np.full(3 * len(known), q))
+        for q, s in enumerate(samples):
+            if s.virial is not None and "virial" in weights:
+                virial.append(q)
+                data.append(-s.virial[VOIGT] / len(s.atoms))
+                squares.append(np.full(6, weights["virial"] * s.weight_of("virial") / 6))
+                owners.append(np.full(6, q))
+        self.energies = np.array(energy, dtype=np.int64)
+        self.forces = np.concatenate([*forces, np.empty(0, dtype=np.int64)])
+        self.virials = np.array(virial, dtype=np.int64)
         self.target = np.concatenate(data) if data else np.empty(0)
         self.roots = np.sqrt(np.concatenate(squares)) if squares else np.empty(0)
         self.owners = np.concatenate(owners) if owners else np.empty(0, dtype=np.int64)
@@ -216,7 +218,7 @@ class Chunk:
     def _of_atoms(self, f: Array) -> Array:
         """The coefficients that each atom's sums are multiplied by, (atoms, elements * size)."""
         n = len(self.form.elements)
-        return f[self.form.density_of].reshape(n, -1)[self.kinds]
+        return np.asarray(f[self.form.density_of].reshape(n, -1)[self.kinds])
 
     def _channel(self, f: Array) -> tuple[Array, Array, Spread]:
         """rho (atoms,), sum_j f_ij' u_ij (atoms, 3), and the operator sum_j f_ji' u_ij X_j."""
@@ -229,7 +231,7 @@ class Chunk:
     def _strain(self, f: Array) -> Array:
         """sum_j f_ij' u_ij r_ij, shape (atoms, 6)."""
         assert self.strains is not None
-        return np.einsum("ixm,im->ix", self.strains, self._of_atoms(f))
+        return np.asarray(np.einsum("ixm,im->ix", self.strains, self._of_atoms(f)))
 
     def _embedding(self, channel: int, rho: Array, ranges: Ranges, derivatives: int) -> list[Array]:
         """Splines of F of all elements at the atoms' densities, each (atoms, elements * embedding_size)."""

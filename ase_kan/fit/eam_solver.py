@@ -119,11 +119,11 @@ class Solver:
         factor = np.zeros((0, form.linear + 1))
         for chunk in self.chunks:
             rows = np.column_stack([chunk.linear(c, ranges), chunk.roots * chunk.target])
-            factor = np.linalg.qr(np.concatenate([factor, rows[chunk.training_rows]]), mode="r")
+            factor = triangular(np.concatenate([factor, rows[chunk.training_rows]]))
         penalty = self._penalty_rows(c, ranges, strength)
         mine = penalty[penalty[:, : form.linear].any(axis=1)]
         of_x = np.column_stack([mine[:, : form.linear], mine[:, -1]])
-        factor = np.linalg.qr(np.concatenate([factor, of_x]), mode="r")
+        factor = triangular(np.concatenate([factor, of_x]))
         x = scipy.linalg.solve_triangular(factor[:-1, :-1], factor[:-1, -1])
         rough = Penalty(form, self.unit).functions(1)[:, form.linear :] @ c.ravel()
         return State(c, x, ranges, float(factor[-1, -1] ** 2 + 10.0**strength.density * rough @ rough), factor)
@@ -143,7 +143,7 @@ class Solver:
             linear, data = chunk.linear(state.c, state.ranges), chunk.roots * chunk.target
             change = chunk.jacobian(state.c, state.x, state.ranges)
             rows = np.column_stack([linear, change, data + change @ state.c.ravel()])
-            factor = np.linalg.qr(np.concatenate([factor, rows[chunk.training_rows]]), mode="r")
+            factor = triangular(np.concatenate([factor, rows[chunk.training_rows]]))
             errors = (linear @ state.x - data)[chunk.training_rows]
             properties = chunk.properties[chunk.training_rows]
             squares += np.bincount(properties, errors**2, 3)
@@ -166,12 +166,12 @@ class Solver:
         penalty = self._penalty_rows(state.c, state.ranges, strength)
         rows = np.concatenate([factor, penalty])
         # The last rows of the factor have what is left for c when x is eliminated.
-        reduced = np.linalg.qr(rows, mode="r")[form.linear : -1, form.linear :]
+        reduced = triangular(rows)[form.linear : -1, form.linear :]
         c = state.c.ravel()
         for _ in range(MOST_FAILURES):
             size = np.sqrt(damping * np.sum(reduced[:, :-1] ** 2, axis=0))
             damped = np.concatenate([reduced, np.column_stack([np.diag(size), size * c])])
-            triangle = np.linalg.qr(damped, mode="r")
+            triangle = triangular(damped)
             new = scipy.linalg.solve_triangular(triangle[:-1, :-1], triangle[:-1, -1])
             found = self.state(new.reshape(state.c.shape), strength)
             if found.cost < state.cost:
@@ -194,3 +194,9 @@ def _decay(form: Form, rate: float) -> Array:
     r = form.centres() - form.start
     values: Array = np.exp(-rate * r) * np.clip(1 - r / (form.cutoff - form.start), 0, None) ** 2
     return values
+
+
+def triangular(rows: Array) -> Array:
+    """The factor R of rows (n, m): R^T R = rows^T rows, without their number."""
+    factor: Array = np.asarray(np.linalg.qr(rows, mode="r"))
+    return factor

@@ -1,4 +1,4 @@
-"""What the file of an embedded-atom potential must contain, checked as those of pair potentials are (module `schema`)."""
+"""What the file of an embedded-atom potential must contain: checked as those of pair potentials (module `schema`)."""
 
 from __future__ import annotations
 

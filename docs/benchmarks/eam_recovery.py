@@ -162,11 +162,17 @@ def recover(name, file, cells, slabs, number, **keywords):
 def copper():
     a = 3.615
     cells = [bulk("Cu", a=a, cubic=True) * (2, 2, 2)]
-    slabs = [fcc100("Cu", (2, 2, 6), a=a, vacuum=8), fcc111("Cu", (2, 2, 6), a=a, vacuum=8), fcc110("Cu", (2, 2, 8), a=a, vacuum=8)]
+    slabs = [
+        fcc100("Cu", (2, 2, 6), a=a, vacuum=8),
+        fcc111("Cu", (2, 2, 6), a=a, vacuum=8),
+        fcc110("Cu", (2, 2, 8), a=a, vacuum=8),
+    ]
     published, found = recover("Cu", "Cu_mishin1.eam.alloy", cells, slabs, 60, grid=40, embedding_grid=20)
     known, mine = properties(published), properties(found)
     for name, value in known.items():
-        print(f"  {name:17s} {value:10.5f} {mine[name]:10.5f}   {mine[name] - value:+.5f}  {mine[name] / value - 1:+.3%}")
+        print(
+            f"  {name:17s} {value:10.5f} {mine[name]:10.5f}   {mine[name] - value:+.5f}  {mine[name] / value - 1:+.3%}"
+        )
 
 
 def nickel_aluminium():
