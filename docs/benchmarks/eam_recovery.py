@@ -158,7 +158,7 @@ def recover(name, file, cells, slabs, number, **keywords):
         of_train, of_test = errors(potential, train), errors(potential, test)
         print(
             f"  {what:8s} training {of_train[0]:8.3f} meV/atom {of_train[1]:9.3f} meV/A   "
-            f"others {of_test[0]:8.3f} meV/atom {of_test[1]:9.3f} meV/A, {of_test[2]} more are outside the training data"
+            f"others {of_test[0]:8.3f} meV/atom {of_test[1]:9.3f} meV/A, {of_test[2]} more are outside the data"
         )
     print(f"  {seconds:.1f} s, smoothness {result.potential.info['smoothness']}", flush=True)
     return published, result.potential

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ase_kan import KANCalculator, KANEAM, Structures, fit
+from ase_kan import KANEAM, KANCalculator, Structures, fit
 from ase_kan.fit import eam_data
 from ase_kan.fit.eam_data import Chunks
 from ase_kan.fit.eam_descent import descend, follow
@@ -196,7 +196,7 @@ def test_pieces_equal_the_whole(monkeypatch):
 def test_interrupted_fit_goes_on_where_it_was(tmp_path, monkeypatch):
     """Ctrl-C after some steps keeps what there is; resumed, it ends where an uninterrupted fit does."""
     data = Structures(structures(("Cu",), 20, potential=SyntheticEAM(elements=("Cu",), cutoff=CUTOFF)))
-    keywords = dict(model="eam", cutoff=CUTOFF, grid=8, embedding_grid=3, channels=2)
+    keywords = {"model": "eam", "cutoff": CUTOFF, "grid": 8, "embedding_grid": 3, "channels": 2}
     whole = fit(data, **keywords)
     file = tmp_path / "fit.checkpoint"
 
@@ -214,10 +214,12 @@ def test_interrupted_fit_goes_on_where_it_was(tmp_path, monkeypatch):
 
         patch.setattr(sys.modules["ase_kan.fit.eam"], "follow", interrupted)
         half = fit(data, checkpoint=file, **keywords)
-    assert half.potential.info["interrupted"] and "interrupted" in half.report
+    assert half.potential.info["interrupted"]
+    assert "interrupted" in half.report
     assert half.potential.channels == 1
     resumed = fit(data, checkpoint=file, resume=True, **keywords)
-    assert resumed.potential.channels == 2 and not resumed.potential.info["interrupted"]
+    assert resumed.potential.channels == 2
+    assert not resumed.potential.info["interrupted"]
     assert resumed.train_force_rmse == pytest.approx(whole.train_force_rmse, rel=1e-4)
     with pytest.raises(ValueError, match="other settings or data"):
         fit(data, checkpoint=file, resume=True, **keywords | {"grid": 9})
