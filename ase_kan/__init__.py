@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ase_kan.engines.guard import ExtrapolationWarning as ExtrapolationWarning
     from ase_kan.fit import fit as fit
     from ase_kan.fit.result import FitResult as FitResult
+    from ase_kan.potentials.eam import KANEAM as KANEAM
     from ase_kan.potentials.potential import KANPotential as KANPotential
     from ase_kan.potentials.protocol import EmbeddedAtomPotential as EmbeddedAtomPotential
     from ase_kan.potentials.protocol import PairPotential as PairPotential
@@ -34,6 +35,7 @@ _HOME = {
     "fit": "fit",
     "FitResult": "fit.result",
     "KANPotential": "potentials.potential",
+    "KANEAM": "potentials.eam",
     "PairPotential": "potentials.protocol",
     "EmbeddedAtomPotential": "potentials.protocol",
     "from_setfl": "potentials.setfl",

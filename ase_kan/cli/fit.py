@@ -17,8 +17,12 @@ from ase_kan.data.files import check_output
 
 if TYPE_CHECKING:
     from ase_kan.data.structures import Structures
+    from ase_kan.potentials.eam import KANEAM
     from ase_kan.potentials.potential import KANPotential
 
+#: Options of embedded-atom potentials only, and of pair potentials only.
+OF_EAM = ("channels", "densities", "embedding_grid")
+OF_PAIRS = ("onset", "width", "feature", "elements", "baseline", "core", "tail", "smooth")
 #: Structures in the parity figure.
 PARITY_STRUCTURES = 200
 
@@ -28,6 +32,14 @@ def add(commands: Any) -> None:
     fit = commands.add_parser("fit", help="fit a potential to a curve or to structures")
     fit.add_argument("data", type=Path, help="a text file of columns r, E, F, or structures that ASE reads")
     fit.add_argument("-o", "--output", type=Path, required=True, help="file of the potential; figures go beside it")
+    fit.add_argument(
+        "--model", choices=("pair", "eam"), default="pair", help="structures: eam for metals (default: pair)"
+    )
+    fit.add_argument("--channels", type=count, help="eam: densities per atom (default 1)")
+    fit.add_argument(
+        "--densities", help="eam: alloy (default) or finnis-sinclair: of the neighbor, or of both elements"
+    )
+    fit.add_argument("--embedding-grid", type=count, help="eam: grid intervals of F")
     fit.add_argument("--cutoff", type=length, help="Angstrom; required for structures")
     fit.add_argument("--onset", type=length, help="start of switching: Angstrom; for structures a part of the cutoff")
     fit.add_argument("--width", type=count, nargs="+", help="nodes per layer, e.g. 1 2 1 (default: 1 1)")
@@ -72,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
 
     of_curves = ("columns", "units", "subtract")
     of_both = ("cutoff", "onset", "width", "grid", "feature", "seed", "elements", "baseline")
-    known = (*of_both, "validation", "weights", "loss", *of_curves)
+    known = (*of_both, "validation", "weights", "loss", *of_curves, *OF_EAM)
     given = {name: getattr(args, name) for name in known if getattr(args, name) is not None}
     given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
     if args.no_smooth:
@@ -84,8 +96,14 @@ def run(args: argparse.Namespace) -> None:
 
         given["baseline"] = KANPotential.load(args.baseline)
     check_output(args.output, "potential", args.data)
+    if args.model == "eam":
+        if unused := [name for name in OF_PAIRS if name in given]:
+            raise UsageError(f"{', '.join(unused)} is for pair potentials: leave it out, or --model eam")
+        given["model"] = "eam"
+    elif unused := [name for name in OF_EAM if name in given]:
+        raise UsageError(f"{', '.join(unused)} is for embedded-atom potentials: add --model eam")
     if is_curve(args.data):
-        unused = [name for name in ("validation", "weights", *keys) if name in given or name in keys]
+        unused = [name for name in ("model", "validation", "weights", *keys) if name in given or name in keys]
         if unused or args.resume:
             raise UsageError(f"{', '.join(unused) or 'resume'} is for structures, and {args.data} is a curve")
         if args.columns:
@@ -100,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
         if "cutoff" not in given:
             raise UsageError("structures need a --cutoff, in Angstrom")
         check_output(checkpoint(args.output), "potential", args.data)
-        for name in ("pairs", "parity"):
+        for name in ("functions" if args.model == "eam" else "pairs", "parity"):
             check_output(figure(args.output, name), "figure", args.data)
         written = structures(args.data, args.output, keys, given, args.resume)
     print(f"wrote {', '.join(map(str, written))}")
@@ -140,7 +158,6 @@ def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[st
     from ase_kan.data.structures import Structures
     from ase_kan.fit import fit
     from ase_kan.plots.figures import save
-    from ase_kan.plots.fit import plot_pairs
 
     unfinished = checkpoint(output)
     read = Structures.read(data, **keys)
@@ -148,10 +165,7 @@ def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[st
     print(result)
     result.potential.save(output)
     written = [output]
-    for name, drawn in (
-        ("pairs", plot_pairs(result.potential, result.potential.pairs)),
-        ("parity", _parity(read, result.potential)),
-    ):
+    for name, drawn in (drawn_functions(result.potential), ("parity", _parity(read, result.potential))):
         path = figure(output, name)
         save(drawn, path)
         written.append(path)
@@ -161,7 +175,18 @@ def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[st
     return written
 
 
-def _parity(read: Structures, potential: KANPotential) -> Any:
+def drawn_functions(potential: KANPotential | KANEAM) -> tuple[str, Any]:
+    """The figure of all functions of a potential, and what it is called."""
+    from ase_kan.plots.eam import plot_functions
+    from ase_kan.plots.fit import plot_pairs
+    from ase_kan.potentials.eam import KANEAM
+
+    if isinstance(potential, KANEAM):
+        return "functions", plot_functions(potential)
+    return "pairs", plot_pairs(potential, potential.pairs)
+
+
+def _parity(read: Structures, potential: KANPotential | KANEAM) -> Any:
     """Of the first structures of the file."""
     from ase_kan.calculator import KANCalculator
     from ase_kan.plots.fit import plot_parity

@@ -6,12 +6,14 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from ase_kan.data.curve import PairCurve
 from ase_kan.data.structures import Structures
 from ase_kan.fit.curve import fit_curve
 from ase_kan.fit.curves import fit_curves
+from ase_kan.fit.eam import fit_eam
+from ase_kan.fit.eam_report import EAMFitResult
 from ase_kan.fit.result import FitResult
 from ase_kan.fit.structures import fit_structures
 from ase_kan.potentials.potential import KANPotential
@@ -19,6 +21,10 @@ from ase_kan.types import Pair
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
+
+
+#: What can be fitted.
+MODELS = ("pair", "eam")
 
 
 class _Common(TypedDict, total=False):
@@ -69,26 +75,55 @@ class StructureKeywords(_Common, total=False):
     extend: bool
 
 
+class EAMKeywords(TypedDict, total=False):
+    """Keywords for structures with ``model="eam"``; `fit.eam.fit_eam` explains them."""
+
+    cutoff: float
+    channels: int
+    densities: str
+    grid: int | None
+    embedding_grid: int
+    k: int
+    seed: int
+    validation: float
+    weights: Sequence[float] | Mapping[str, float] | None
+    reference_energies: Mapping[str, float] | None
+    checkpoint: str | os.PathLike[str] | None
+    resume: bool
+    progress: bool
+
+
 @overload
 def fit(data: PairCurve, *, ensemble: int | None = None, **keywords: Unpack[CurveKeywords]) -> FitResult: ...
 @overload
 def fit(data: Sequence[PairCurve], **keywords: Unpack[CurvesKeywords]) -> FitResult: ...
 @overload
-def fit(data: Structures, *, ensemble: int | None = None, **keywords: Unpack[StructureKeywords]) -> FitResult: ...
-def fit(data: Any, *, ensemble: int | None = None, **keywords: Any) -> FitResult:
-    """Fit a KAN pair potential to a curve, to several or to structures.
+def fit(
+    data: Structures,
+    *,
+    model: Literal["pair"] = "pair",
+    ensemble: int | None = None,
+    **keywords: Unpack[StructureKeywords],
+) -> FitResult: ...
+@overload
+def fit(data: Structures, *, model: Literal["eam"], **keywords: Unpack[EAMKeywords]) -> EAMFitResult: ...
+def fit(data: Any, *, model: str = "pair", ensemble: int | None = None, **keywords: Any) -> FitResult:
+    """Fit a KAN potential to a curve, to several or to structures.
 
     Parameters
     ----------
     data : PairCurve, sequence of PairCurve, or Structures
         Several curves, each of another pair of elements, make one potential; keywords are for each of them, and
         ``mixing="lorentz-berthelot"`` makes the pairs that are missing.
+    model : str
+        ``"pair"``, or for structures ``"eam"``: an embedded-atom potential, for metals.
     ensemble : int, optional
-        Make so many fits to resampled data, side by side in other processes (module `ensemble`): the potential is
-        their mean, its uncertainty their spread. Default: one fit, which knows its uncertainty from its equations.
+        Of pair potentials: make so many fits to resampled data, side by side in other processes (module `ensemble`):
+        the potential is their mean, its uncertainty their spread. Default: one fit, which knows its uncertainty from
+        its equations.
     **keywords
-        For a curve those of `fit.curve.fit_curve`, for structures those of `fit.structures.fit_structures`, where they
-        are explained; the signature shows them all.
+        For a curve those of `fit.curve.fit_curve`, for structures those of `fit.structures.fit_structures`, and
+        with ``model="eam"`` of `fit.eam.fit_eam`, where they are explained; the signature shows them all.
 
     Returns
     -------
@@ -101,6 +136,15 @@ def fit(data: Any, *, ensemble: int | None = None, **keywords: Any) -> FitResult
     ValueError
         If the data or an argument make no sense.
     """
+    if model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(map(repr, MODELS))}, got {model!r}")
+    if model == "eam":
+        if not isinstance(data, Structures):
+            raise TypeError(f"an embedded-atom potential is fitted to Structures, got {type(data).__name__}")
+        if ensemble is not None:
+            raise TypeError("ensembles are of pair potentials: leave out ensemble, or model='eam'")
+        _check_keywords(keywords, fit_eam, fit_structures, "embedded-atom potentials")
+        return fit_eam(data, **keywords)
     if isinstance(data, list | tuple) and data and all(isinstance(curve, PairCurve) for curve in data):
         of_each = {name: value for name, value in keywords.items() if name != "mixing"}
         _check_keywords(of_each, fit_curve, fit_structures, "curves")
@@ -150,8 +194,9 @@ def _check_keywords(given: Mapping[str, Any], function: Any, other: Any, what: s
 fit.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [
         inspect.Parameter("data", inspect.Parameter.POSITIONAL_ONLY, annotation="PairCurve | Structures"),
+        inspect.Parameter("model", inspect.Parameter.KEYWORD_ONLY, default="pair", annotation="str"),
         inspect.Parameter("ensemble", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="int | None"),
-        *(_keywords(fit_structures) | _keywords(fit_curve) | _keywords(fit_curves)).values(),
+        *(_keywords(fit_eam) | _keywords(fit_structures) | _keywords(fit_curve) | _keywords(fit_curves)).values(),
     ],
     return_annotation="FitResult",
 )

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 
+from ase_kan.potentials import storage
+from ase_kan.potentials.eam import KANEAM
+from ase_kan.potentials.eam_schema import EMBEDDED, KIND
 from ase_kan.potentials.potential import KANPotential
-from ase_kan.potentials.protocol import Potential
-from ase_kan.potentials.setfl import from_setfl, is_setfl
+from ase_kan.potentials.setfl import TabulatedEAM, from_setfl, is_setfl
 
 
-def load_potential(path: str | os.PathLike[str]) -> Potential:
+def load_potential(path: str | os.PathLike[str]) -> KANPotential | KANEAM | TabulatedEAM:
     """A saved potential, or a published one if the file is called ``.eam.alloy``, ``.eam.fs`` or ``.setfl``."""
-    return from_setfl(path) if is_setfl(path) else KANPotential.load(path)
+    if is_setfl(path):
+        return from_setfl(path)
+    header, _ = storage.read(path)
+    return KANEAM.load(path) if header.get(KIND) == EMBEDDED else KANPotential.load(path)

@@ -44,6 +44,8 @@ def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
     ValueError
         In one line, with the place in the header or the name of the array.
     """
+    if isinstance(header, dict) and header.get("kind") == "embedded-atom":
+        raise ValueError("it holds an embedded-atom potential, not a pair potential: use KANEAM.load")
     HEADER(header, "header")
     expected: dict[str, int] = {}
     for number, entry in enumerate(header["pairs"]):

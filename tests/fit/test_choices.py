@@ -137,9 +137,10 @@ def test_keywords_of_fit_are_those_of_its_two_kinds():
     import inspect
 
     from ase_kan.data.structures import Structures
-    from ase_kan.fit import CurveKeywords, StructureKeywords, fit_curve, fit_structures
+    from ase_kan.fit import CurveKeywords, EAMKeywords, StructureKeywords, fit_curve, fit_eam, fit_structures
 
-    for kind, function in ((CurveKeywords, fit_curve), (StructureKeywords, fit_structures)):
+    kinds = ((CurveKeywords, fit_curve), (StructureKeywords, fit_structures), (EAMKeywords, fit_eam))
+    for kind, function in kinds:
         own = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
         assert own == set(kind.__annotations__)
         assert own < set(inspect.signature(fit).parameters)

@@ -1,0 +1,323 @@
+"""KAN-EAM: an embedded-atom potential whose functions are the edges of a Kolmogorov-Arnold network of two layers.
+
+    E = sum_i E0[a_i] + sum_{i<j} phi_ab(r_ij) + sum_i sum_c F_a^c(rho_i^c),    rho_i^c = sum_j f_ab^c(r_ij)
+
+The first layer takes distances to densities through f, the second densities to energies through F; phi leads past the
+second. Index letters: a, b element; c channel. f depends on the element of the neighbor b alone (`alloy`) or on both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import combinations_with_replacement
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ase_kan.potentials import eam_schema, storage
+from ase_kan.potentials.coverage import Coverage, Gap, named_gaps
+from ase_kan.potentials.eam_edges import Edge, fading_below, repulsive_below, straight_beyond
+from ase_kan.potentials.eam_schema import EMBEDDED, KIND
+from ase_kan.types import Array, Pair, pair_name, sorted_pair
+from ase_kan.version import __version__
+
+#: What a density may depend on: the element of the neighbor alone, or those of both atoms.
+DENSITIES = eam_schema.DENSITIES
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KANEAM:
+    """An embedded-atom potential of B-splines; `fit(structures, model="eam")` makes one.
+
+    Parameters
+    ----------
+    elements : tuple of str
+        In alphabetical order.
+    densities : str
+        ``"alloy"``: f depends on the neighbor's element; ``"finnis-sinclair"``: on both.
+    start, cutoff : float
+        The grid of phi and f, Angstrom.
+    grid, embedding_grid, k : int
+        Cells of phi and f, those of F, and the degree of all.
+    pair_coefficients : ndarray, shape (pairs, grid)
+        Of phi, eV; pairs of elements in alphabetical order.
+    density_coefficients : ndarray, shape (channels, kinds, grid)
+        Of f; kinds are the neighbors, or all (atom, neighbor) in alphabetical order.
+    embedding_coefficients : ndarray, shape (channels, elements, embedding_grid + k)
+        Of F, eV.
+    embedding_ends : ndarray, shape (channels, elements, 2)
+        The grids of F.
+    domains : mapping of pair to (float, float)
+        Shortest distance of the data, and the cutoff. Pairs that the data lack are missing.
+    density_domains : ndarray, shape (channels, elements, 2)
+        Smallest and largest density of the data.
+    reference_energies : mapping of str to float
+        E0, eV.
+    coverage : mapping of pair to Coverage
+        Histograms of distances.
+    density_coverage : mapping of str to Coverage
+        Histograms of the densities of each element in the first channel.
+    info : dict
+        What the fit wants remembered; must be JSON.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit together.
+    """
+
+    elements: tuple[str, ...]
+    densities: str
+    start: float
+    cutoff: float
+    grid: int
+    embedding_grid: int
+    k: int
+    pair_coefficients: Array
+    density_coefficients: Array
+    embedding_coefficients: Array
+    embedding_ends: Array
+    domains: Mapping[Pair, tuple[float, float]]
+    density_domains: Array
+    reference_energies: Mapping[str, float]
+    coverage: Mapping[Pair, Coverage] = field(default_factory=dict)
+    density_coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        eam_schema.check(*self._parts())
+        freeze = {name: MappingProxyType(dict(getattr(self, name))) for name in _MAPPINGS}
+        for name, value in freeze.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def channels(self) -> int:
+        """How many densities each atom has."""
+        return len(self.density_coefficients)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Pairs of elements that the data had."""
+        return tuple(self.domains)
+
+    def domain(self, pair: Pair) -> tuple[float, float]:
+        """Smallest distance of the data of a pair, and the cutoff."""
+        return self.domains[self._known(pair)]
+
+    def density_domain(self, element: str, channel: int = 0) -> tuple[float, float]:
+        """Smallest and largest density that the data of an element covered."""
+        low, high = self.density_domains[self._channel(channel), self._element(element)]
+        return float(low), float(high)
+
+    def breakpoints(self, pair: Pair) -> tuple[float, ...]:
+        """Ends of the cells of phi and f, and where the data begin."""
+        low, _ = self.domain(pair)
+        joints = {low, *(self._shortest(a, b) for a, b in (pair, pair[::-1]))}
+        cells = Edge(self.start, self.cutoff, self.grid, self.k, self.pair_coefficients[0]).breaks()
+        apart = np.min(np.abs(cells[:, None] - np.array(sorted(joints))), axis=1) > 1e-9 * self.cutoff
+        inside = cells[apart & (cells > min(joints)) & (cells < self.cutoff * (1 - 1e-9))].tolist()
+        return *sorted({*inside, *joints}), self.cutoff
+
+    def density_breakpoints(self, element: str, channel: int = 0) -> tuple[float, ...]:
+        """Ends of the cells of F."""
+        return tuple(self.embedding_edge(element, channel).breaks().tolist())
+
+    def pair_energy(self, r: Tensor, pair: Pair) -> Tensor:
+        """phi(r), eV, differentiable."""
+        low, _ = self.domain(pair)
+        return repulsive_below(self.pair_edge(pair), low, self._pulls[sorted_pair(pair)], r)
+
+    def density(self, r: Tensor, atom: str, neighbor: str, channel: int = 0) -> Tensor:
+        """f(r): what a neighbor at r adds to the density of an atom, differentiable."""
+        self._known((atom, neighbor))
+        return fading_below(self.density_edge(atom, neighbor, channel), self._shortest(atom, neighbor), r)
+
+    def embedding(self, density: Tensor, element: str, channel: int = 0) -> Tensor:
+        """F(rho), eV, differentiable."""
+        return straight_beyond(self.embedding_edge(element, channel), density)
+
+    def gaps(self, pair: Pair) -> tuple[Gap, ...]:
+        """Ranges within the domain of a pair, Angstrom, where its data have no or hardly any distances."""
+        known = self.coverage.get(self._known(pair))
+        return () if known is None else known.gaps(self.domain(pair))
+
+    def density_gaps(self, element: str) -> tuple[Gap, ...]:
+        """Ranges of the densities of an element in the first channel where its data have hardly any atoms."""
+        known = self.density_coverage.get(element)
+        return () if known is None else known.gaps(self.density_domain(element))
+
+    def pair_edge(self, pair: Pair) -> Edge:
+        """phi of a pair within its data."""
+        number = self._all_pairs().index(self._known(pair))
+        return self._edge("pair", number)
+
+    def density_edge(self, atom: str, neighbor: str, channel: int = 0) -> Edge:
+        """f within its data."""
+        kind = self._element(neighbor)
+        if self.densities != DENSITIES[0]:
+            kind += self._element(atom) * len(self.elements)
+        else:
+            self._element(atom)
+        return self._edge("density", self._channel(channel), kind)
+
+    def embedding_edge(self, element: str, channel: int = 0) -> Edge:
+        """F within its data."""
+        return self._edge("embedding", self._channel(channel), self._element(element))
+
+    def _edge(self, layer: str, *place: int) -> Edge:
+        if (layer, place) not in self._edges:
+            coefficients: Array = getattr(self, f"{layer}_coefficients")[place]
+            low, high, grid = self.start, self.cutoff, self.grid
+            if layer == "embedding":
+                low, high, grid = *map(float, self.embedding_ends[place]), self.embedding_grid
+            self._edges[layer, place] = Edge(low, high, grid, self.k, coefficients)
+        return self._edges[layer, place]
+
+    @cached_property
+    def _edges(self) -> dict[tuple[str, tuple[int, ...]], Edge]:
+        """Those used so far."""
+        return {}
+
+    @cached_property
+    def _pulls(self) -> dict[Pair, float]:
+        """Largest slope that the densities add to phi of a pair at its shortest distance and below, eV/Angstrom."""
+        return {pair: self._pull(pair) for pair in self.domains}
+
+    def _pull(self, pair: Pair) -> float:
+        low, _ = self.domain(pair)
+        pull = 0.0
+        for atom, neighbor in (pair, pair[::-1]):
+            begin = min(self._shortest(atom, neighbor), low)
+            for channel in range(self.channels):
+                embedding = self.embedding_edge(atom, channel)
+                slope = self.density_edge(atom, neighbor, channel).steepest(begin, low)
+                pull += embedding.steepest(embedding.low, embedding.high) * slope
+        return pull
+
+    def _shortest(self, atom: str, neighbor: str) -> float:
+        """Where the data of f begin: in alloys a neighbor's f has the data of all its pairs."""
+        if self.densities != DENSITIES[0]:
+            return self.domains[sorted_pair((atom, neighbor))][0]
+        return min(low for pair, (low, _) in self.domains.items() if neighbor in pair)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the potential to one file (safetensors, no pickle), atomically."""
+        storage.write(path, *self._parts(), eam_schema.check)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> KANEAM:
+        """Read a saved potential.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the file is missing, foreign, damaged or of a newer format, or holds a pair potential or none. One line
+            names the file and the entry.
+        """
+        return cls.restore(*storage.read(path, eam_schema.check))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return KANEAM.restore, self._parts()
+
+    @classmethod
+    def restore(cls, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> KANEAM:
+        """From the content of a file that has been checked."""
+        pairs = {sorted_pair(entry["elements"]): entry for entry in header["pairs"]}
+        histograms = zip(header["elements"], header["density_coverage"], strict=True)
+        arrays = {name: tensors[name].numpy() for name in eam_schema.ARRAYS}
+        return cls(
+            elements=tuple(header["elements"]),
+            densities=header["densities"],
+            start=header["start"],
+            cutoff=header["cutoff"],
+            grid=header["grid"],
+            embedding_grid=header["embedding_grid"],
+            k=header["k"],
+            pair_coefficients=arrays["pair_coefficients"],
+            density_coefficients=arrays["density_coefficients"],
+            embedding_coefficients=arrays["embedding_coefficients"],
+            embedding_ends=arrays["embedding_ends"],
+            density_domains=arrays["density_domains"],
+            domains={pair: (entry["domain"][0], entry["domain"][1]) for pair, entry in pairs.items()},
+            reference_energies=header["reference_energies"],
+            coverage={pair: known for pair, e in pairs.items() if (known := Coverage.restore(e["coverage"]))},
+            density_coverage={element: known for element, e in histograms if (known := Coverage.restore(e))},
+            info=header["info"],
+        )
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Header and arrays of its file."""
+
+        def histogram(known: Coverage | None) -> dict[str, Any] | None:
+            return None if known is None else {name: list(values) for name, values in asdict(known).items()}
+
+        header = {
+            "ase_kan": __version__,
+            KIND: EMBEDDED,
+            "elements": list(self.elements),
+            **{name: getattr(self, name) for name in _SCALARS},
+            "pairs": [
+                {"elements": list(pair), "domain": list(ends), "coverage": histogram(self.coverage.get(pair))}
+                for pair, ends in self.domains.items()
+            ],
+            "density_coverage": [histogram(self.density_coverage.get(element)) for element in self.elements],
+            "reference_energies": dict(self.reference_energies),
+            "info": self.info,
+        }
+        return header, {name: torch.from_numpy(np.array(getattr(self, name), float)) for name in eam_schema.ARRAYS}
+
+    def describe(self) -> str:
+        """Elements, domains, functions and what the fit reported, as lines of text."""
+        form = "f of the neighbor's element" if self.densities == DENSITIES[0] else "f of both elements"
+        lines = [
+            f"embedded-atom potential of {', '.join(self.elements)}: {self.channels} "
+            f"{'density' if self.channels == 1 else 'densities'} per atom, {form}",
+            f"phi and f: {self.grid} cells from {self.start:g} A to the cutoff {self.cutoff:g} A, "
+            f"F: {self.embedding_grid} cells, k = {self.k}",
+        ]
+        for pair in self.domains:
+            lines.append(f"{pair_name(pair)}: data from {self.domain(pair)[0]:g} A")
+            if gaps := self.gaps(pair):
+                lines.append(f"gaps, with hardly any pairs in the data: {named_gaps(pair_name(pair), gaps)}")
+        for element in self.elements:
+            for channel in range(self.channels):
+                low, high = self.density_domain(element, channel)
+                name = element if self.channels == 1 else f"{element}, channel {channel}"
+                lines.append(f"{name}: densities from {low:.4g} to {high:.4g}")
+        lines += [f"E0 of {symbol}: {energy:.6f} eV" for symbol, energy in sorted(self.reference_energies.items())]
+        lines += [f"{key}: {value}" for key, value in self.info.items()]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        told = f"{', '.join(self.elements)}; {self.channels} channels; cutoff {self.cutoff:.4g} A"
+        return f"KANEAM({told})"
+
+    def _all_pairs(self) -> list[Pair]:
+        return list(combinations_with_replacement(self.elements, 2))
+
+    def _known(self, pair: Pair) -> Pair:
+        key = sorted_pair(pair)
+        if key not in self.domains:
+            known = ", ".join(map(pair_name, self.domains))
+            raise ValueError(f"the potential has no pair {'-'.join(pair)}; it was fitted for {known}")
+        return key
+
+    def _element(self, element: str) -> int:
+        if element not in self.elements:
+            raise ValueError(f"the potential does not know {element!r}: it has {', '.join(self.elements)}")
+        return self.elements.index(element)
+
+    def _channel(self, channel: int) -> int:
+        if not 0 <= channel < self.channels:
+            raise ValueError(f"the potential has channels 0 to {self.channels - 1}, got {channel}")
+        return channel
+
+
+_SCALARS = ("densities", "start", "cutoff", "grid", "embedding_grid", "k")
+_MAPPINGS = ("domains", "reference_energies", "coverage", "density_coverage")

@@ -1,0 +1,121 @@
+"""The edges of an embedded-atom network: B-splines of distances and densities, and what they are outside their data.
+
+An edge is a B-spline on a uniform grid, as in a KAN without base functions (module `kan.bsplines`). Outside:
+
+    F    a straight line with the slope at the end of its grid
+    f    f(r0) - W f'(r0) (1 - exp(-(r0 - r)/W)) below its shortest distance r0: its slope fades away
+    phi  phi(r0) + s r0/p [(r0/r)^p - 1] - W (phi'(r0) + s) (1 - exp(-(r0 - r)/W)),   s = max(-phi'(r0), K)
+
+Values and slopes are continuous. K is the largest pull that the densities of the pair can have on it at r0 and beyond,
+and below r0 that pull fades away too: atoms that come closer than the data repel each other whatever F does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
+
+from ase_kan.kan.bsplines import interval_polynomials, uniform_knots
+from ase_kan.potentials.features import limited, value_and_slope
+from ase_kan.types import Array
+
+#: W, Angstrom: slopes of f fall by e on so much less distance.
+FADING = 0.3
+#: p: the power of r that phi grows with below its data.
+CORE_POWER = 10
+#: Points of a function looked at for its steepest slope.
+SAMPLES = 400
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """A B-spline on a uniform grid.
+
+    Parameters
+    ----------
+    low, high : float
+        The grid.
+    grid, k : int
+        Its cells, and the degree.
+    coefficients : ndarray, shape (grid + k,) or fewer
+        Those left out at the end are zero: without the last k, k - 1 derivatives vanish at `high`.
+    """
+
+    low: float
+    high: float
+    grid: int
+    k: int
+    coefficients: Array
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Polynomials of the cells, shape (grid, k + 1), in powers of the part of the cell that lies below."""
+        knots = uniform_knots(self.low, self.high, self.grid, self.k)
+        polynomials = interval_polynomials(knots, self.k)[self.k : self.k + self.grid]
+        padded = np.zeros(self.grid + self.k)
+        padded[: len(self.coefficients)] = self.coefficients
+        windows = sliding_window_view(padded, self.k + 1)
+        return torch.from_numpy(np.einsum("gps,gs->gp", polynomials, windows))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Values at numbers within the grid, differentiable."""
+        u = (x - self.low) * (self.grid / (self.high - self.low))
+        cell = u.detach().floor().clamp(0, self.grid - 1)
+        t, c = u - cell, self.rows[cell.long()]
+        value = c[..., self.k]
+        for power in range(self.k - 1, -1, -1):
+            value = value * t + c[..., power]
+        return value
+
+    def at(self, x: float) -> tuple[float, float]:
+        """Value and slope at a number within the grid."""
+        value, slope = value_and_slope(self, np.array([x]))
+        return float(value[0]), float(slope[0])
+
+    def steepest(self, low: float, high: float) -> float:
+        """The largest size of the slope from `low` to `high`."""
+        return float(np.abs(value_and_slope(self, np.linspace(low, high, SAMPLES))[1]).max())
+
+    def breaks(self) -> Array:
+        """The ends of the cells."""
+        return np.linspace(self.low, self.high, self.grid + 1)
+
+
+def straight_beyond(edge: Edge, density: Tensor) -> Tensor:
+    """F at any density."""
+    (low, low_slope), (high, high_slope) = edge.at(edge.low), edge.at(edge.high)
+    below = low + low_slope * (density - edge.low)
+    above = high + high_slope * (density - edge.high)
+    inside = edge(limited(density, edge.low, edge.high))
+    return torch.where(density < edge.low, below, torch.where(density > edge.high, above, inside))
+
+
+def fading_below(edge: Edge, r0: float, r: Tensor) -> Tensor:
+    """f at any distance."""
+    value, slope = edge.at(r0)
+    below = value - slope * _faded(r0, r)
+    return torch.where(r < r0, below, _to_cutoff(edge, r0, r))
+
+
+def repulsive_below(edge: Edge, r0: float, pull: float, r: Tensor) -> Tensor:
+    """phi at any distance, where densities pull with slopes up to `pull` (K), eV/Angstrom."""
+    value, slope = edge.at(r0)
+    steep = max(-slope, pull)
+    power = steep * r0 / CORE_POWER * ((r0 / limited(r, high=r0)) ** CORE_POWER - 1)
+    below = value + power - (slope + steep) * _faded(r0, r)
+    return torch.where(r < r0, below, _to_cutoff(edge, r0, r))
+
+
+def _faded(r0: float, r: Tensor) -> Tensor:
+    """W (1 - exp(-(r0 - r)/W)) for r below r0."""
+    return FADING * (1 - torch.exp((limited(r, high=r0) - r0) / FADING))
+
+
+def _to_cutoff(edge: Edge, r0: float, r: Tensor) -> Tensor:
+    """The spline from r0 to the cutoff, and zero beyond."""
+    return torch.where(r < edge.high, edge(limited(r, r0, edge.high)), 0.0)
