@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 from matplotlib.figure import Figure
+from noise import real_argon, virial
 
 from ase_kan import PairCurve, fit
 from ase_kan.analysis.propagate import propagate
 from ase_kan.plots.figures import save
-from noise import real_argon, virial
 
 TEMPERATURES = (100, 150, 200, 300, 500, 1000)
 NOISE = 2e-5  # eV, 0.16 % of the depth of the well: a good quantum-chemical calculation
