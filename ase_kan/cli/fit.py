@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
     check_output(args.output, "potential", args.data)
     if args.model == "eam":
         if unused := [name for name in OF_PAIRS if name in given]:
-            raise UsageError(f"{', '.join(unused)} is for pair potentials: leave it out, or --model eam")
+            raise UsageError(f"{', '.join(unused)} is for pair potentials, not for --model eam")
         given["model"] = "eam"
     elif unused := [name for name in OF_EAM if name in given]:
         raise UsageError(f"{', '.join(unused)} is for embedded-atom potentials: add --model eam")

@@ -91,6 +91,8 @@ def fit_eam(
 
     Raises
     ------
+    KeyboardInterrupt
+        After Ctrl-C before the first step.
     ValueError
         For bad data (file and number of the structure are named), arguments that make no sense, a cutoff that reaches
         no pair, a checkpoint of other settings or data.
@@ -113,6 +115,8 @@ def fit_eam(
         reference_energies=given,
         progress=progress,
     )
+    if pair.potential.info["interrupted"]:  # nothing is known of densities yet
+        raise KeyboardInterrupt
     seen = survey(structures, cutoff, seed, validation, given)
     form = _form(seen, cutoff, channels, densities, grid, embedding_grid, k, given)
     chunks = Chunks(structures, bytes(seen.roles), form, seen.baseline, _scaled(wanted, seen))

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.io import write
 
-from ase_kan import KANPotential
+from ase_kan import KANEAM, KANPotential
 from ase_kan.cli.main import main
+from tests.fit.test_eam import structures
 from tests.shared import lj_energy
+from tests.synthetic_eam import SyntheticEAM
 
 R = np.linspace(0.95, 2.5, 60)
 
@@ -195,3 +198,26 @@ def test_baseline_weights_and_errors(folder, capsys):
     info = KANPotential.load("z.kan").info
     assert set(info["groups"]) == {"near", "far"}
     assert info["weights"]["energy"] == 2
+
+
+def test_embedded_atom_potentials(folder, capsys):
+    """Fitted, inspected, plotted and exported; options of the other model are refused."""
+    truth = SyntheticEAM(elements=("Cu",), cutoff=4.5)
+    write("cu.extxyz", structures(("Cu",), 20, potential=truth))
+    command = "fit cu.extxyz --model eam --cutoff 4.5 --grid 6 --embedding-grid 3 -o cu.kan"
+    assert main(command.split()) == 0
+    told = capsys.readouterr().out
+    assert "a pair potential" in told
+    assert "cu-functions.png" in told
+    assert Path("cu-parity.png").exists()
+    assert not Path("cu.kan.checkpoint").exists()
+    assert KANEAM.load("cu.kan").grid == 6
+    assert main(["inspect", "cu.kan"]) == 0
+    assert "embedded-atom potential of Cu: 1 density per atom" in capsys.readouterr().out
+    assert main(["plot", "cu.kan", "-o", "figure.png"]) == 0
+    assert main(["inspect", "cu.kan", "--extrapolation"]) == 1
+    assert main(f"{command} --width 1 2 1".split()) == 2
+    assert "width is for pair potentials" in capsys.readouterr().err
+    assert main(["fit", "cu.extxyz", "--channels", "2", "--cutoff", "4.5", "-o", "x.kan"]) == 2
+    assert "channels is for embedded-atom potentials" in capsys.readouterr().err
+    assert main(["fit", "lj.csv", "--model", "eam", "-o", "x.kan"]) == 2

@@ -1,5 +1,7 @@
 """Embedded-atom fits: against sums over all pairs of atoms written here, finite differences, and each other."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_kan import KANEAM, KANCalculator, Structures, fit
-from ase_kan.fit import eam_data
+from ase_kan.fit import eam_data, eam_descent
 from ase_kan.fit.eam_data import Chunks
 from ase_kan.fit.eam_descent import descend, follow
 from ase_kan.fit.eam_form import Form
@@ -70,8 +72,9 @@ def chunks_of(images, form, weights=WEIGHTS, roles=None):
 
 
 @pytest.mark.parametrize("densities", ["alloy", "finnis-sinclair"])
-def test_rows_are_what_a_sum_over_all_atoms_gives(densities):
-    """Energies, forces and virials from rows of a random potential, through KANEAM and a direct sum; with its file."""
+def test_rows_are_what_a_sum_over_all_atoms_gives(densities, monkeypatch):
+    """The errors that a fit tells, from its rows, are those of the potential it gives, by a direct sum."""
+    monkeypatch.setattr(eam_descent, "STEPS", 2)
     truth = SyntheticEAM(cutoff=CUTOFF)
     images = structures(("Cu", "Ni"), 9, potential=truth)
     result = fit(
@@ -180,6 +183,8 @@ def test_pieces_equal_the_whole(monkeypatch):
     """Chunks that are small, some kept and some made anew in every pass, give the same potential."""
     data = Structures(structures(("Cu", "Ni"), 16, potential=SyntheticEAM(cutoff=CUTOFF)))
 
+    monkeypatch.setattr(eam_descent, "STEPS", 3)
+
     def fitted():
         return fit(data, model="eam", cutoff=CUTOFF, grid=8, embedding_grid=3).potential
 
@@ -210,8 +215,6 @@ def test_interrupted_fit_goes_on_where_it_was(tmp_path, monkeypatch):
         return follow(some(), saved, tell)
 
     with monkeypatch.context() as patch:
-        import sys
-
         patch.setattr(sys.modules["ase_kan.fit.eam"], "follow", interrupted)
         half = fit(data, checkpoint=file, **keywords)
     assert half.potential.info["interrupted"]
@@ -307,3 +310,13 @@ def test_keywords_and_models_are_checked():
         fit(data, model="eam")
     with pytest.raises(TypeError, match="ensembles are of pair potentials"):
         fit(data, model="eam", cutoff=CUTOFF, ensemble=3)
+
+
+def test_interrupted_pass_of_the_pair_potential_is_an_interrupt(monkeypatch):
+    """Ctrl-C there does not go on with a part of the data."""
+    data = Structures(structures(("Cu",), 20, potential=SyntheticEAM(elements=("Cu",), cutoff=CUTOFF)))
+    whole = fit(data, cutoff=CUTOFF)
+    whole.potential.info["interrupted"] = True
+    monkeypatch.setattr(sys.modules["ase_kan.fit.eam"], "fit_structures", lambda *_, **__: whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, model="eam", cutoff=CUTOFF)
