@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
 from ase_kan.engines.guard import Extrapolation, Found, OutsideDensity, covered
@@ -105,14 +106,30 @@ class KernelEngine(ABC):
         if kernel is None or (changes and changes != ["positions"]):
             kernel = self._take_structure(Structure.of(atoms))
         positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
-        sums = KernelSums(*kernel.compute(positions, per_atom))
+        return self._found(KernelSums(*kernel.compute(positions, per_atom)), atoms, per_atom)
+
+    def advance(self, atoms: Atoms, motion: _kernel.Motion, steps: int) -> Evaluation:
+        """So many steps of a motion of the atoms of the last evaluation, or fewer: `motion.done` says how many.
+
+        The last is one of extrapolation that has not been told of, or one in which atoms were closer than the tables
+        go. What is found is that of the last step.
+        """
+        assert self._kernel is not None
+        found = self._found(KernelSums(*self._kernel.advance(motion, steps)), atoms, False)
+        if motion.unfinished:
+            motion.forces[:] = found.forces
+            motion.finish()
+        return found
+
+    def _found(self, sums: KernelSums, atoms: Atoms, per_atom: bool) -> Evaluation:
         self._inner = sums.inner or not math.isfinite(sums.energy)
         if self._inner:
             # Closer than the tables go: the reference has the value, or knows what to say.
             try:
                 return self._reference.evaluate(atoms, per_atom, list(CHANGES))
             except BaseException:
-                kernel.forget()
+                if self._kernel is not None:
+                    self._kernel.forget()
                 raise
         find = _nothing
         if sums.below or sums.above or sums.inside_gaps or sums.densities:
@@ -201,6 +218,19 @@ class CompiledEngine(KernelEngine):
                 [end for gap in gaps for end in gap],
             )
         return kernel
+
+
+def new_motion(
+    positions: Array,
+    momenta: Array,
+    forces: Array,
+    masses: Array,
+    held: NDArray[np.bool_],
+    fix_com: bool,
+    timestep: float,
+) -> _kernel.Motion:
+    """A motion of atoms with these arrays, which it writes to, and the forces of where they are; ASE's units."""
+    return _kernel.Motion(positions, momenta, forces, masses, held, fix_com, timestep)
 
 
 def choose_threads(wanted: int | None, n_atoms: int) -> int:
