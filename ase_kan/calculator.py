@@ -262,7 +262,8 @@ class KANCalculator(Calculator):
         return self._engine.changes(atoms) if self._engine is not None and self._valid else list(all_changes)
 
     def _calculate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> None:
-        self.results = {}
+        # Of the same atoms: what was told stays, to the last bit, when more is asked for.
+        told, self.results = ({} if changes else self.results), {}
         engine = self._ready()
         # Whatever ends this before its end (an error, an interrupt), the next calculation starts afresh.
         self._valid = False
@@ -274,6 +275,7 @@ class KANCalculator(Calculator):
             if "numbers" in changes:
                 self._guard.new_atoms()
         self._keep(engine.evaluate(atoms, per_atom, changes))
+        self.results |= told
 
     def advance(self, atoms: Atoms, motion: Motion, steps: int) -> None:
         """Let the atoms of the last calculation move, for `ase_kan.dynamics`; ends as a calculation of where they are.

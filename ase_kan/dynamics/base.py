@@ -1,21 +1,26 @@
 """What all molecular dynamics here have in common: the loop between two observations runs in the compiled kernel.
 
-Whoever attaches functions, trajectories or log files sees what ASE would show: positions, momenta and results are those of
-the step. Between such steps there is no Python, and nothing but forces is calculated.
+Whoever attaches functions, trajectories or log files sees what ASE would show: positions, momenta and results are
+those of the step. Between such steps there is no Python, and nothing but forces is calculated.
 """
 
 from __future__ import annotations
 
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCom
 from ase.md.md import MolecularDynamics
+from numpy.typing import NDArray
 
 from ase_kan.calculator import KANCalculator
-from ase_kan.engines import compiled
+from ase_kan.dynamics.noise import Noise
+from ase_kan.engines.compiled import new_motion
 from ase_kan.types import Array
+
+if TYPE_CHECKING:
+    from ase_kan.engines._kernel import Motion
 
 
 class KernelDynamics(MolecularDynamics):
@@ -23,6 +28,7 @@ class KernelDynamics(MolecularDynamics):
 
     #: The class of ASE that serves any other calculator or constraint.
     elsewhere: ClassVar[str]
+    _noise: Noise | None = None
 
     def __init__(
         self,
@@ -81,7 +87,7 @@ class KernelDynamics(MolecularDynamics):
         forces = atoms.calc.get_property("forces", atoms)
         positions, momenta = (_own_array(atoms, name) for name in ("positions", "momenta"))
         momenta[held] = 0.0
-        motion = compiled.new_motion(positions, momenta, forces, atoms.get_masses(), held, fix_com, self.dt)
+        motion = new_motion(positions, momenta, forces, atoms.get_masses(), held, fix_com, self.dt)
         self._prepare(motion)
         while motion.done < steps:
             before = motion.done
@@ -92,18 +98,24 @@ class KernelDynamics(MolecularDynamics):
                 self.nsteps += motion.done - before
                 self._drawn(motion, motion.done - before)
 
-    def _prepare(self, motion: Any) -> None:
+    def _prepare(self, motion: Motion) -> None:
         """Choose a thermostat."""
 
-    def _draw(self, motion: Any, steps: int) -> int:
+    def _draw(self, motion: Motion, steps: int) -> int:
         """Give a motion its random numbers, and tell for how many steps."""
-        return steps
+        if self._noise is None:
+            return steps
+        numbers = self._noise.ahead()[:steps]
+        motion.set_noise(numbers)
+        return len(numbers)
 
-    def _drawn(self, motion: Any, steps: int) -> None:
+    def _drawn(self, motion: Motion, steps: int) -> None:
         """The numbers of so many steps are used up."""
+        if self._noise is not None:
+            self._noise.use(steps)
 
 
-def check_atoms(atoms: Atoms, name: str, elsewhere: str) -> tuple[Array, bool]:
+def check_atoms(atoms: Atoms, name: str, elsewhere: str) -> tuple[NDArray[np.bool_], bool]:
     """Which atoms are held, shape (atoms,), and whether the center of mass is.
 
     Raises

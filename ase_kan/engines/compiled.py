@@ -10,7 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from copy import copy
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +23,9 @@ from ase_kan.engines.protocol import CHANGES, Evaluation, RadialGrid, RadialSums
 from ase_kan.engines.radial import kinds_of, radial_sums
 from ase_kan.potentials.coverage import Gap
 from ase_kan.types import Array, pair_name
+
+if TYPE_CHECKING:
+    from ase_kan.engines._kernel import Motion
 
 try:
     from ase_kan.engines import _kernel
@@ -108,7 +111,7 @@ class KernelEngine(ABC):
         positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
         return self._found(KernelSums(*kernel.compute(positions, per_atom)), atoms, per_atom)
 
-    def advance(self, atoms: Atoms, motion: _kernel.Motion, steps: int) -> Evaluation:
+    def advance(self, atoms: Atoms, motion: Motion, steps: int) -> Evaluation:
         """So many steps of a motion of the atoms of the last evaluation, or fewer: `motion.done` says how many.
 
         The last is one of extrapolation that has not been told of, or one in which atoms were closer than the tables
@@ -228,7 +231,7 @@ def new_motion(
     held: NDArray[np.bool_],
     fix_com: bool,
     timestep: float,
-) -> _kernel.Motion:
+) -> Motion:
     """A motion of atoms with these arrays, which it writes to, and the forces of where they are; ASE's units."""
     return _kernel.Motion(positions, momenta, forces, masses, held, fix_com, timestep)
 

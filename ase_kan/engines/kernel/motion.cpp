@@ -21,6 +21,7 @@ Total Motion::advance(Summation& sums, std::int64_t steps, double* virial, void 
         if ((since += n) >= LOOK) poll(), since = 0;
         saved_.assign(positions, positions + 3 * n);
         saved_.insert(saved_.end(), momenta, momenta + 3 * n);
+        const double before = transferred;
         try {
             rescale();
             // Where nothing has to be known of all atoms first, they are moved while they are sorted into the list.
@@ -31,9 +32,10 @@ Total Motion::advance(Summation& sums, std::int64_t steps, double* virial, void 
         } catch (...) {
             std::copy(saved_.begin(), saved_.begin() + 3 * n, positions);
             std::copy(saved_.begin() + 3 * n, saved_.end(), momenta);
+            transferred = before;
             throw;
         }
-        if (noise) noise += spread > 0.0 ? 3 * n : 2;
+        noise += numbers();
         unfinished = total.beyond();
         if (unfinished) break;
         if (fix_com) after_all();
@@ -71,7 +73,7 @@ void Motion::before_all() {
     const auto drift = [&](double time) {
         for (std::size_t i = 0; i < 3 * n; ++i) positions[i] += time / masses[i / 3] * momenta[i];
     };
-    if (spread > 0.0) {
+    if (langevin) {
         drift(0.5 * whole);
         for (std::size_t i = 0; i < 3 * n; ++i) momenta[i] = keep * momenta[i] + spread * roots[i / 3] * noise[i];
         hold_center();
@@ -98,7 +100,7 @@ void Motion::hold_center() {
 }
 
 void Motion::rescale() {
-    if (freedom == 0.0) return;
+    if (!bussi) return;
     double kinetic = 0.0;
     for (std::size_t i = 0; i < n; ++i) {
         const double* p = momenta + 3 * i;

@@ -10,9 +10,9 @@ namespace kan {
 class Summation;
 struct Total;
 
-// Velocity Verlet, or with `spread` the BAOAB scheme of Langevin dynamics (Leimkuhler, Matthews, J. Chem. Phys. 138,
-// 174102, 2013), or with `ratio` velocity Verlet after a stochastic rescaling of the momenta (Bussi, Donadio,
-// Parrinello, J. Chem. Phys. 126, 014101, 2007, eq. A7). Positions and momenta are the user's own arrays. ASE units.
+// Velocity Verlet; or the BAOAB scheme of Langevin dynamics (Leimkuhler, Matthews, J. Chem. Phys. 138, 174102, 2013); or
+// velocity Verlet after a stochastic rescaling of all momenta (Bussi, Donadio, Parrinello, J. Chem. Phys. 126, 014101,
+// 2007, eq. A7). Positions and momenta are the user's own arrays. ASE units.
 struct Motion {
     std::size_t n = 0;
     double *positions = nullptr, *momenta = nullptr, *forces = nullptr;
@@ -20,11 +20,15 @@ struct Motion {
     const std::uint8_t* held = nullptr;  // atoms that stay where they are
     bool fix_com = false;                // the center of mass stays where it is
     double dt = 0.0;
-    // Langevin: p -> keep p + spread sqrt(m) xi, with three numbers xi of each atom in every step.
+    // Langevin: p -> keep p + spread sqrt(m) xi, with three random numbers xi of each atom in every step.
+    bool langevin = false;
     double keep = 1.0, spread = 0.0;
-    // Bussi: exp(-dt / tau), mean kinetic energy and degrees of freedom, and two numbers of every step.
+    std::vector<double> roots;  // of the masses
+    // Bussi: exp(-dt / tau), mean kinetic energy and degrees of freedom, and two random numbers of every step.
+    bool bussi = false;
     double ratio = 1.0, target = 0.0, freedom = 0.0;
     const double* noise = nullptr;
+    std::size_t numbers() const { return langevin ? 3 * n : bussi ? 2 : 0; }  // of a step
 
     // Kinds of extrapolation (`kinds`) that nobody needs to hear of, until `most_quiet` steps in a row had none.
     unsigned told = 0;
@@ -40,7 +44,7 @@ struct Motion {
         double *r = positions + 3 * i, *p = momenta + 3 * i;
         const double *f = forces + 3 * i, inverse = 1.0 / masses[i];
         for (int d = 0; d < 3; ++d) p[d] += 0.5 * dt * f[d];
-        if (spread > 0.0) {
+        if (langevin) {
             for (int d = 0; d < 3; ++d) {
                 r[d] += 0.5 * dt * inverse * p[d];
                 p[d] = keep * p[d] + spread * roots[i] * noise[3 * i + d];
@@ -61,8 +65,6 @@ struct Motion {
     // the last step. If `poll` or the sums throw, the atoms are as they were after the last step that was done.
     Total advance(Summation& sums, std::int64_t steps, double* virial, void (*poll)());
     void finish();
-
-    std::vector<double> roots;  // of the masses; for Langevin
 
   private:
     void before_all();

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -28,14 +29,14 @@ MotionArrays::MotionArrays(Moving r, Moving p, Moving f, Masses masses, Held hel
 }
 
 void MotionArrays::langevin(double keep, double spread) {
-    require(keep >= 0 && keep <= 1 && spread > 0 && std::isfinite(spread), "keep must be 0 to 1, and spread positive");
-    motion.keep = keep, motion.spread = spread;
+    require(keep >= 0 && keep <= 1 && spread >= 0 && std::isfinite(spread), "keep must be 0 to 1, and spread not negative");
+    motion.langevin = true, motion.keep = keep, motion.spread = spread;
     for (double mass : masses_) motion.roots.push_back(std::sqrt(mass));
 }
 
 void MotionArrays::bussi(double ratio, double target, double freedom) {
     require(ratio >= 0 && ratio <= 1 && target >= 0 && freedom > 0, "ratio must be 0 to 1, and freedom positive");
-    motion.ratio = ratio, motion.target = target, motion.freedom = freedom;
+    motion.bussi = true, motion.ratio = ratio, motion.target = target, motion.freedom = freedom;
 }
 
 void MotionArrays::set_noise(Noise noise) {
@@ -44,9 +45,8 @@ void MotionArrays::set_noise(Noise noise) {
 }
 
 void MotionArrays::require_noise(std::int64_t steps) const {
-    const std::size_t numbers = motion.spread > 0 ? 3 * motion.n : motion.freedom > 0 ? 2 : 0;
     const std::size_t left = motion.noise ? noise_.data() + noise_.size() - motion.noise : 0;
-    require(steps >= 0 && steps * numbers <= left, "there are not enough random numbers for these steps");
+    require(steps >= 0 && steps * motion.numbers() <= left, "there are not enough random numbers for these steps");
 }
 
 void bind_motion(nb::module_& m) {
@@ -59,6 +59,7 @@ void bind_motion(nb::module_& m) {
         .def("bussi", &MotionArrays::bussi, "ratio"_a, "target"_a, "freedom"_a)
         .def("set_noise", &MotionArrays::set_noise)
         .def("finish", [](MotionArrays& self) { self.motion.finish(); })
+        .def("take_transferred", [](MotionArrays& self) { return std::exchange(self.motion.transferred, 0.0); })
         .def("watch", [](MotionArrays& self, unsigned told, std::int64_t quiet, std::int64_t most_quiet) {
             self.motion.told = told, self.motion.quiet = quiet, self.motion.most_quiet = most_quiet;
         }, "told"_a, "quiet"_a, "most_quiet"_a)
@@ -66,6 +67,5 @@ void bind_motion(nb::module_& m) {
         .def_prop_ro("told", [](const MotionArrays& self) { return self.motion.told; })
         .def_prop_ro("quiet", [](const MotionArrays& self) { return self.motion.quiet; })
         .def_prop_ro("done", [](const MotionArrays& self) { return self.motion.done; })
-        .def_prop_ro("transferred", [](const MotionArrays& self) { return self.motion.transferred; })
         .def_prop_ro("unfinished", [](const MotionArrays& self) { return self.motion.unfinished; });
 }
