@@ -37,7 +37,7 @@ from ase_kan.warn import warn_user
 if TYPE_CHECKING:
     from kan import KAN
 
-    from ase_kan.engines._kernel import Motion
+    from ase_kan.engines._kernel import Motion, Relaxation
 
 ENGINES = ("auto", "compiled", "autograd")
 PER_ATOM = ("energies", "stresses")
@@ -277,7 +277,7 @@ class KANCalculator(Calculator):
         self._keep(engine.evaluate(atoms, per_atom, changes))
         self.results |= told
 
-    def advance(self, atoms: Atoms, motion: Motion, steps: int) -> None:
+    def advance(self, atoms: Atoms, motion: Motion | Relaxation, steps: int) -> None:
         """Let the atoms of the last calculation move, for `ase_kan.dynamics`; ends as a calculation of where they are.
 
         After fewer steps (`motion.done`) if there is extrapolation to tell of. The engine must be "compiled".

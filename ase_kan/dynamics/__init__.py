@@ -1,5 +1,6 @@
-"""Molecular dynamics at the speed of the compiled engine: ASE's interface, and a loop without Python."""
+"""Molecular dynamics and relaxation at the speed of the compiled engine: ASE's interface, and a loop without Python."""
 
 from ase_kan.dynamics.integrators import Bussi, Langevin, VelocityVerlet
+from ase_kan.dynamics.relax import FIRE, LBFGS, Relaxed, relax_many
 
-__all__ = ["Bussi", "Langevin", "VelocityVerlet"]
+__all__ = ["FIRE", "LBFGS", "Bussi", "Langevin", "Relaxed", "VelocityVerlet", "relax_many"]

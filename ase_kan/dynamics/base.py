@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCom
 from ase.md.md import MolecularDynamics
+from ase.optimize.optimize import BaseDynamics
 from numpy.typing import NDArray
 
 from ase_kan.calculator import KANCalculator
@@ -58,7 +59,7 @@ class KernelDynamics(MolecularDynamics):
         if self.nsteps == 0:
             self._observe()
         while self.nsteps < self.max_steps:
-            self._advance(self._until_observed())
+            self._advance(steps_until_observed(self))
             self._observe()
         return True
 
@@ -72,20 +73,12 @@ class KernelDynamics(MolecularDynamics):
         self.log()
         self.call_observers()
 
-    def _until_observed(self) -> int:
-        """Steps to the next one that someone wants to see, or to the last."""
-        waits = [self.max_steps - self.nsteps]
-        for _, interval, _, _ in self.observers:
-            wait = interval - self.nsteps % interval if interval > 0 else -interval - self.nsteps
-            waits += [wait] if wait > 0 else []
-        return min(waits)
-
     def _advance(self, steps: int) -> None:
         """So many steps, without observers; `nsteps` counts those that were done, whatever happens."""
         atoms = self.atoms
         held, fix_com = check_atoms(atoms, type(self).__name__, self.elsewhere)
         forces = atoms.calc.get_property("forces", atoms)
-        positions, momenta = (_own_array(atoms, name) for name in ("positions", "momenta"))
+        positions, momenta = (own_array(atoms, name) for name in ("positions", "momenta"))
         momenta[held] = 0.0
         motion = new_motion(positions, momenta, forces, atoms.get_masses(), held, fix_com, self.dt)
         self._prepare(motion)
@@ -113,6 +106,15 @@ class KernelDynamics(MolecularDynamics):
         """The numbers of so many steps are used up."""
         if self._noise is not None:
             self._noise.use(steps)
+
+
+def steps_until_observed(run: BaseDynamics) -> int:
+    """Steps to the next one that someone attached wants to see, or to the last."""
+    waits: list[int] = [run.max_steps - run.nsteps]
+    for _, interval, _, _ in run.observers:
+        wait = interval - run.nsteps % interval if interval > 0 else -interval - run.nsteps
+        waits += [wait] if wait > 0 else []
+    return min(waits)
 
 
 def check_atoms(atoms: Atoms, name: str, elsewhere: str) -> tuple[NDArray[np.bool_], bool]:
@@ -145,7 +147,7 @@ def check_atoms(atoms: Atoms, name: str, elsewhere: str) -> tuple[NDArray[np.boo
     return held, fix_com
 
 
-def _own_array(atoms: Atoms, name: str) -> Array:
+def own_array(atoms: Atoms, name: str) -> Array:
     """The array of the atoms that the kernel writes to; made one of its type if it is not."""
     array = atoms.arrays[name] = np.require(atoms.arrays[name], dtype=np.float64, requirements=["C", "W"])
     return array

@@ -25,7 +25,7 @@ from ase_kan.potentials.coverage import Gap
 from ase_kan.types import Array, pair_name
 
 if TYPE_CHECKING:
-    from ase_kan.engines._kernel import Motion
+    from ase_kan.engines._kernel import Motion, Relaxation
 
 try:
     from ase_kan.engines import _kernel
@@ -111,8 +111,8 @@ class KernelEngine(ABC):
         positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
         return self._found(KernelSums(*kernel.compute(positions, per_atom)), atoms, per_atom)
 
-    def advance(self, atoms: Atoms, motion: Motion, steps: int) -> Evaluation:
-        """So many steps of a motion of the atoms of the last evaluation, or fewer: `motion.done` says how many.
+    def advance(self, atoms: Atoms, motion: Motion | Relaxation, steps: int) -> Evaluation:
+        """So many steps of a motion or relaxation of the atoms of the last evaluation, or fewer (`motion.done`).
 
         The last is one of extrapolation that has not been told of, or one in which atoms were closer than the tables
         go. What is found is that of the last step.
@@ -234,6 +234,13 @@ def new_motion(
 ) -> Motion:
     """A motion of atoms with these arrays, which it writes to, and the forces of where they are; ASE's units."""
     return _kernel.Motion(positions, momenta, forces, masses, held, fix_com, timestep)
+
+
+def new_relaxation(
+    positions: Array, masses: Array, held: NDArray[np.bool_], fix_com: bool, maxstep: float
+) -> Relaxation:
+    """A relaxation of atoms with these positions, which it writes to; its `forces` are to be set; ASE's units."""
+    return _kernel.Relaxation(positions, np.zeros(positions.shape), masses, held, fix_com, maxstep)
 
 
 def choose_threads(wanted: int | None, n_atoms: int) -> int:

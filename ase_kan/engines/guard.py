@@ -14,7 +14,7 @@ from ase_kan.types import Array, Index
 from ase_kan.warn import warn_user
 
 if TYPE_CHECKING:
-    from ase_kan.engines._kernel import Motion
+    from ase_kan.engines._kernel import Motion, Relaxation
 
 MODES = ("warn", "raise", "ignore")
 #: What can be outside the data, in the kernel's order.
@@ -162,14 +162,14 @@ class Guard:
         """Other atoms: the next warning is due."""
         self._told = set()
 
-    def watch(self, motion: Motion) -> None:
+    def watch(self, motion: Motion | Relaxation) -> None:
         """Let a motion stop at every step that `check` would have something to say about."""
         if self.mode == "ignore":
             motion.watch(2 ** len(KINDS) - 1, 0, 0)
         else:
             motion.watch(sum(2**n for n, kind in enumerate(KINDS) if kind in self._told), self._quiet, QUIET)
 
-    def seen(self, motion: Motion) -> None:
+    def seen(self, motion: Motion | Relaxation) -> None:
         """Take note of the steps before the last, which no `check` saw."""
         if self.mode != "ignore":
             self._told = {kind for n, kind in enumerate(KINDS) if motion.told >> n & 1}

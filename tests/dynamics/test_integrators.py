@@ -1,5 +1,11 @@
 """Dynamics in the kernel against ASE's own, step by step, and against schemes written out here."""
 
+import os
+import signal
+import threading
+import time
+from functools import partial
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -84,7 +90,7 @@ def test_who_looks_changes_nothing(threads, potential):
         runs[0].run(61)
         for steps in (1, 20, 0, 40):
             runs[1].run(steps)
-        assert [done for done in runs[2].irun(61)] == [False] * 61 + [True]
+        assert list(runs[2].irun(61)) == [False] * 61 + [True]
         runs[3].attach(lambda a=atoms[3]: a.get_potential_energies(), 7)
         runs[3].run(61)
         for run, other in zip(runs[1:], atoms[1:], strict=True):
@@ -263,3 +269,31 @@ def test_what_is_refused(potential):
         Bussi(atoms, FS, temperature_K=1, taut=1)
     with pytest.raises(TypeError, match="rng"):
         Langevin(atoms, FS, temperature_K=1, friction=0.1, rng="seven")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_leaves_the_atoms_of_the_last_step(threads, potential):
+    """Large enough for signals to be looked at within a step."""
+    atoms, again = (liquid(potential, cells=22, threads=threads) for _ in range(2))
+    make = partial(Langevin, timestep=2 * FS, temperature_K=900, friction=0.05 / FS, rng=3)
+    run = make(atoms)
+    run.run(1)
+    begun = []
+
+    def interrupt():
+        begun.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.4, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        run.run(100_000)
+    # 0.2 s, and as much again for a machine that has other things to do.
+    assert time.perf_counter() - begun[0] < 0.4
+    timer.join()
+    assert run.nsteps > 1
+    make(again).run(run.nsteps)
+    assert (atoms.positions == again.positions).all()
+    assert (atoms.get_momenta() == again.get_momenta()).all()
+    run.run(2)
+    assert np.isfinite(atoms.get_potential_energy())

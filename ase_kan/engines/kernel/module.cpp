@@ -223,10 +223,10 @@ class Kernel {
                               total.densities);
     }
 
-    // So many steps of a motion of these atoms, or fewer (motion.hpp); of the last one, as `compute`.
-    nb::tuple advance(MotionArrays& atoms, std::int64_t steps) {
-        require(known_ && atoms.motion.n == numbers_.size() && !numbers_.empty(), "a motion needs the atoms that were set");
-        require(!atoms.motion.unfinished, "finish the step first");
+    // So many steps of a motion or relaxation of these atoms, or fewer (motion.hpp); of the last one, as `compute`.
+    template <class Atoms> nb::tuple advance(Atoms& atoms, std::int64_t steps) {
+        require(known_ && atoms.moves.n == numbers_.size() && !numbers_.empty(), "atoms that move must be those that were set");
+        require(!atoms.moves.unfinished, "finish the step first");
         atoms.require_noise(steps);
         double* virial;
         nb::object virial_out = array(6, 1, &virial);
@@ -234,7 +234,7 @@ class Kernel {
         kan::Total total;
         try {
             nb::gil_scoped_release release;
-            total = atoms.motion.advance(sums_, steps, virial, check_signals);
+            total = atoms.moves.advance(sums_, steps, virial, check_signals);
         } catch (...) {
             forget();  // lists may be half made
             throw;
@@ -363,7 +363,8 @@ NB_MODULE(_kernel, m) {
         .def("set_structure", &Kernel::set_structure)
         .def("forget", &Kernel::forget)
         .def("compute", &Kernel::compute, nb::arg().noconvert(), nb::arg())
-        .def("advance", &Kernel::advance)
+        .def("advance", &Kernel::advance<MotionArrays>)
+        .def("advance", &Kernel::advance<RelaxationArrays>)
         .def("outside", &Kernel::outside)
         .def("radial", &Kernel::radial, "ends"_a, "grades"_a, "nodes"_a, "forces"_a)
         .def("densities", &Kernel::densities)

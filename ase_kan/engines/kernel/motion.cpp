@@ -40,7 +40,7 @@ Total Motion::advance(Summation& sums, std::int64_t steps, double* virial, void 
         if (unfinished) break;
         if (fix_com) after_all();
         ++done;
-        if (step + 1 < steps && !goes_on(total)) break;
+        if (step + 1 < steps && !watch.passes(total.kinds())) break;
     }
     return total;
 }
@@ -49,17 +49,6 @@ void Motion::finish() {
     after_all();
     unfinished = false;
     ++done;
-}
-
-// As `Guard.check` in guard.py would, for steps that nobody sees.
-bool Motion::goes_on(const Total& total) {
-    const unsigned kinds = total.kinds();
-    if (kinds & ~told) return false;
-    if (kinds)
-        quiet = 0;
-    else if (++quiet == most_quiet)
-        told = 0;
-    return true;
 }
 
 void Motion::before_all() {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "watch.hpp"
+
 namespace kan {
 
 class Summation;
@@ -30,10 +32,7 @@ struct Motion {
     const double* noise = nullptr;
     std::size_t numbers() const { return langevin ? 3 * n : bussi ? 2 : 0; }  // of a step
 
-    // Kinds of extrapolation (`kinds`) that nobody needs to hear of, until `most_quiet` steps in a row had none.
-    unsigned told = 0;
-    std::int64_t quiet = 0, most_quiet = 0;
-
+    Watch watch;
     std::int64_t done = 0;      // steps so far, which hold after a throw as well
     bool unfinished = false;    // the forces of a step under way have to come from elsewhere
     double transferred = 0.0;   // energy from the thermostat of Bussi
@@ -71,7 +70,6 @@ struct Motion {
     void after_all();
     void hold_center();
     void rescale();
-    bool goes_on(const Total& total);
     std::vector<double> saved_;
 };
 

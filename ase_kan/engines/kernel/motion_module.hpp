@@ -1,4 +1,4 @@
-// A motion as Python gives it: arrays that stay alive as long as it does.
+// A motion or a relaxation as Python gives it: arrays that stay alive as long as it does.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -8,13 +8,23 @@
 #include <vector>
 
 #include "motion.hpp"
+#include "relax.hpp"
 
-struct MotionArrays {
-    using Moving = nanobind::ndarray<double, nanobind::shape<-1, 3>, nanobind::c_contig, nanobind::device::cpu>;
-    using Masses = nanobind::ndarray<const double, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
-    using Held = nanobind::ndarray<const bool, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
-    using Noise = nanobind::ndarray<const double, nanobind::ndim<2>, nanobind::c_contig, nanobind::device::cpu>;
+using Moving = nanobind::ndarray<double, nanobind::shape<-1, 3>, nanobind::c_contig, nanobind::device::cpu>;
+using Masses = nanobind::ndarray<const double, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
+using Held = nanobind::ndarray<const bool, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
+using Noise = nanobind::ndarray<const double, nanobind::ndim<2>, nanobind::c_contig, nanobind::device::cpu>;
 
+// What both have.
+struct MovingAtoms {
+    MovingAtoms(Moving positions, Moving forces, Masses masses, Held held);
+
+    Moving positions, forces;
+    std::vector<double> masses;
+    std::vector<std::uint8_t> held;
+};
+
+struct MotionArrays : MovingAtoms {
     MotionArrays(Moving positions, Moving momenta, Moving forces, Masses masses, Held held, bool fix_com,
                  double timestep);
     void langevin(double keep, double spread);
@@ -23,12 +33,18 @@ struct MotionArrays {
     // std::invalid_argument if there are no random numbers for so many steps.
     void require_noise(std::int64_t steps) const;
 
-    Moving positions, momenta, forces;
-    kan::Motion motion;
+    Moving momenta;
+    kan::Motion moves;
 
   private:
-    std::vector<double> masses_, noise_;
-    std::vector<std::uint8_t> held_;
+    std::vector<double> noise_;
+};
+
+struct RelaxationArrays : MovingAtoms {
+    RelaxationArrays(Moving positions, Moving forces, Masses masses, Held held, bool fix_com, double maxstep);
+    void require_noise(std::int64_t) const {}
+
+    kan::Relaxation moves;
 };
 
 void bind_motion(nanobind::module_& m);
