@@ -64,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     ase.set_defaults(command=_ase)
 
     bench = commands.add_parser("bench", help="time KANCalculator against the engines installed here")
-    bench.add_argument("--peers", nargs="*", help="autograd, ase, asap3, matscipy, lammps, lammps-table (default: all)")
+    bench.add_argument(
+        "--peers",
+        nargs="*",
+        help="autograd, ase, asap3, matscipy, lammps, lammps-bench, "
+        "lammps-opt, lammps-opt-bench, lammps-table (default: all)",
+    )
     bench.add_argument(
         "--metal",
         type=Path,

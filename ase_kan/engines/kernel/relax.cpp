@@ -15,7 +15,15 @@ using Vector = std::vector<double>;
 // Atom-steps between two looks at signals: about a hundredth of a second.
 constexpr std::size_t LOOK = 50'000;
 
-double dot(const Vector& a, const Vector& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
+// In eight sums that do not wait for each other.
+double dot(const Vector& a, const Vector& b) {
+    double sums[8] = {};
+    const std::size_t whole = a.size() / 8 * 8;
+    for (std::size_t k = 0; k < whole; k += 8)
+        for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += a[k + lane] * b[k + lane];
+    for (std::size_t k = whole; k < a.size(); ++k) sums[k - whole] += a[k] * b[k];
+    return std::accumulate(sums, sums + 8, 0.0);
+}
 
 // a += factor * b
 void add(Vector& a, double factor, const Vector& b) {
