@@ -166,6 +166,11 @@ class KANCalculator(Calculator):
             raise TypeError(f"KANCalculator has no parameter {', '.join(kwargs)} to set: make a new calculator")
         return {}
 
+    def reset(self) -> None:
+        """Forget the atoms, the results and the neighbor list: the next calculation starts afresh."""
+        with self._lock:
+            self.results, self._valid = {}, False
+
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What is different from the atoms of the last calculation; exact, whatever `tol`."""
         with self._lock:

@@ -2,5 +2,6 @@
 
 from ase_kan.dynamics.integrators import Bussi, Langevin, VelocityVerlet
 from ase_kan.dynamics.relax import FIRE, LBFGS, Relaxed, relax_many
+from ase_kan.dynamics.restart import load, save
 
-__all__ = ["FIRE", "LBFGS", "Bussi", "Langevin", "Relaxed", "VelocityVerlet", "relax_many"]
+__all__ = ["FIRE", "LBFGS", "Bussi", "Langevin", "Relaxed", "VelocityVerlet", "load", "relax_many", "save"]

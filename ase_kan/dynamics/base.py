@@ -68,6 +68,23 @@ class KernelDynamics(MolecularDynamics):
         self._advance(1)
         self.nsteps -= 1
 
+    def todict(self) -> dict[str, Any]:
+        known: dict[str, Any] = super().todict()
+        return known | self.arguments()
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of the constructor that make the same run, without atoms and files."""
+        return {"timestep": self.dt}
+
+    def state(self) -> dict[str, Any]:
+        """What else a run needs in order to go on with the same steps; as JSON knows it."""
+        return {} if self._noise is None else {"noise": self._noise.state}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        if self._noise is not None:
+            self._noise.state = state["noise"]
+
     def _observe(self) -> None:
         self._refresh_properties()
         self.log()

@@ -62,9 +62,8 @@ class Langevin(KernelDynamics):
         shape = 3 * len(atoms)
         self._noise = Noise(new_generator(rng), lambda rng, rows: rng.standard_normal((rows, shape)), shape)
 
-    def todict(self) -> dict[str, Any]:
-        known: dict[str, Any] = super().todict()
-        return known | {"temperature_K": self.temperature_K, "friction": self.friction}
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"temperature_K": self.temperature_K, "friction": self.friction}
 
     def _prepare(self, motion: Motion) -> None:
         keep = math.exp(-self.friction * self.dt)
@@ -110,9 +109,15 @@ class Bussi(KernelDynamics):
                              "ase.md.velocitydistribution.thermalize_momenta, say")  # fmt: skip
         self._noise = Noise(new_generator(rng), self._numbers, 2)
 
-    def todict(self) -> dict[str, Any]:
-        known: dict[str, Any] = super().todict()
-        return known | {"temperature_K": self.temperature_K, "taut": self.taut}
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"temperature_K": self.temperature_K, "taut": self.taut}
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"transferred_energy": self.transferred_energy}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        super().go_on(state)
+        self.transferred_energy = state["transferred_energy"]
 
     def _numbers(self, rng: np.random.Generator, rows: int) -> Array:
         # R_1 of eq. A7, and the sum of the squares of the others, which is a chi-square number.

@@ -52,6 +52,10 @@ class Noise:
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
+        if state["start"]["bit_generator"] != self._rng.bit_generator.state["bit_generator"]:
+            # Of another kind than the one that is here.
+            kind = getattr(np.random, state["start"]["bit_generator"])
+            self._rng = np.random.Generator(kind())
         self._rng.bit_generator.state = state["start"]
         self._refill()
         self._used = state["used"]
