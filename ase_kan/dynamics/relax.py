@@ -116,8 +116,9 @@ class KernelOptimizer(Optimizer):
 class LBFGS(KernelOptimizer):
     """L-BFGS, without line search.
 
-    The steps are those of `ase.optimize.LBFGS`, except that changes of the forces along directions of negative
-    curvature are not kept in memory: they would lead it uphill, to saddle points.
+    The steps are those of `ase.optimize.LBFGS` as long as these lead downhill. Changes of the forces along directions
+    of negative curvature are not kept in memory, since they would lead to saddle points; and a step after which the
+    energy is higher is taken back and made shorter, from the second one on.
 
     Parameters
     ----------

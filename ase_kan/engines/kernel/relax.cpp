@@ -14,6 +14,10 @@ using Vector = std::vector<double>;
 
 // Atom-steps between two looks at signals: about a hundredth of a second.
 constexpr std::size_t LOOK = 50'000;
+// A step of L-BFGS that led uphill is this much shorter next time, and not shortened any more below SHORTEST.
+constexpr double SHORTER = 0.25, SHORTEST = 1e-6;
+// Energies are no better known than to this part of them.
+constexpr double ROUNDING = 1e-10;
 
 // In eight sums that do not wait for each other.
 double dot(const Vector& a, const Vector& b) {
@@ -59,6 +63,7 @@ Total Relaxation::advance(Summation& sums, std::int64_t steps, double* virial, v
             throw;
         }
         unfinished = total.beyond();
+        energy_ = unfinished ? std::numeric_limits<double>::infinity() : total.energy;
         if (unfinished) break;
         ++done;
         if (number + 1 == steps || !watch.passes(total.kinds()) || converged()) break;
@@ -84,18 +89,33 @@ Vector Relaxation::constrained() const {
 }
 
 void Relaxation::step() {
+    if (lbfgs && uphill()) {
+        part_ *= SHORTER;
+        for (std::size_t k = 0; k < 3 * n; ++k) positions[k] = x0_[k] + part_ * moved_[k];
+        trial_.assign(positions, positions + 3 * n);
+        return;
+    }
     const Vector f = constrained();
     Vector dr = lbfgs ? lbfgs_step(f) : fire_step(f);
-    if (fix_com) {
-        double mass = 0.0, shift[3] = {0, 0, 0};
-        for (std::size_t i = 0; i < n; ++i) {
-            mass += masses[i];
-            for (int d = 0; d < 3; ++d) shift[d] += masses[i] * dr[3 * i + d];
-        }
-        for (std::size_t k = 0; k < 3 * n; ++k) dr[k] -= shift[k % 3] / mass;
+    double mass = 0.0, shift[3] = {0, 0, 0};
+    for (std::size_t i = 0; i < n; ++i) {
+        mass += masses[i];
+        for (int d = 0; d < 3; ++d) shift[d] += masses[i] * dr[3 * i + d];
     }
-    for (std::size_t k = 0; k < 3 * n; ++k)
-        if (!held[k / 3]) positions[k] += dr[k];
+    for (std::size_t k = 0; k < 3 * n; ++k) {
+        if (fix_com) dr[k] -= shift[k % 3] / mass;
+        if (held[k / 3]) dr[k] = 0.0;
+        positions[k] += dr[k];
+    }
+    if (!lbfgs) return;
+    part_ = 1.0, energy0_ = energy_;
+    moved_ = std::move(dr), trial_.assign(positions, positions + 3 * n);
+}
+
+// Whether the last step has to be taken back; not if someone has moved the atoms since.
+bool Relaxation::uphill() const {
+    return part_ > SHORTEST && energy_ - energy0_ > ROUNDING * std::abs(energy0_) && trial_.size() == 3 * n &&
+           std::equal(trial_.begin(), trial_.end(), positions);
 }
 
 // The method's memory of steps (s) and changes of the gradient (y) makes an inverse Hessian.
@@ -152,7 +172,8 @@ Vector Relaxation::fire_step(const Vector& f) {
 }
 
 void Relaxation::forget() {
-    x0_.clear(), f0_.clear(), velocity_.clear();
+    x0_.clear(), f0_.clear(), velocity_.clear(), trial_.clear();
+    energy_ = energy0_ = UNKNOWN;
     s_.clear(), y_.clear(), rho_.clear();
     first_ = 0, downhill_ = 0;
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "watch.hpp"
@@ -13,6 +14,8 @@ class Summation;
 struct Total;
 
 struct Relaxation {
+    static constexpr double UNKNOWN = std::numeric_limits<double>::quiet_NaN();
+
     std::size_t n = 0;
     double *positions = nullptr, *forces = nullptr;  // the user's own positions
     const double* masses = nullptr;
@@ -21,7 +24,8 @@ struct Relaxation {
     double fmax = 0.05, maxstep = 0.2;
 
     // L-BFGS (Nocedal, Math. Comp. 35, 773, 1980): pairs that are kept, the first guess of the curvature, and a factor
-    // of steps. A pair of negative curvature is not kept, so that every step leads downhill.
+    // of steps. A pair of negative curvature is not kept, so that every direction leads downhill, and a step so long that
+    // the energy rises is taken back and made shorter.
     bool lbfgs = false;
     std::size_t memory = 100;
     double alpha = 70.0, damping = 1.0;
@@ -45,9 +49,13 @@ struct Relaxation {
     void step();
     Vector lbfgs_step(const Vector& f);
     Vector fire_step(const Vector& f);
+    bool uphill() const;
     void forget();
 
     Vector saved_, x0_, f0_, velocity_;
+    Vector moved_, trial_;       // the last step of L-BFGS, and where it led
+    double part_ = 1.0;          // how much of it was taken
+    double energy_ = UNKNOWN, energy0_ = UNKNOWN;  // there, and before it
     std::vector<Vector> s_, y_;  // rings
     std::vector<double> rho_;
     std::size_t first_ = 0;      // the oldest pair
