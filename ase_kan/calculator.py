@@ -24,7 +24,7 @@ from ase_kan.engines.compiled import CompiledEngine, KernelEngine, compiled_avai
 from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
 from ase_kan.engines.embedded_compiled import EmbeddedCompiledEngine
 from ase_kan.engines.guard import Extrapolation, Guard
-from ase_kan.engines.protocol import Engine, Structure, known_symbols
+from ase_kan.engines.protocol import Engine, Evaluation, Structure, known_symbols
 from ase_kan.engines.radial import kinds_of
 from ase_kan.potentials.embedded_tables import EmbeddedTables
 from ase_kan.potentials.files import load_potential
@@ -36,6 +36,8 @@ from ase_kan.warn import warn_user
 
 if TYPE_CHECKING:
     from kan import KAN
+
+    from ase_kan.engines._kernel import Motion, Relaxation
 
 ENGINES = ("auto", "compiled", "autograd")
 PER_ATOM = ("energies", "stresses")
@@ -164,6 +166,11 @@ class KANCalculator(Calculator):
             raise TypeError(f"KANCalculator has no parameter {', '.join(kwargs)} to set: make a new calculator")
         return {}
 
+    def reset(self) -> None:
+        """Forget the atoms, the results and the neighbor list: the next calculation starts afresh."""
+        with self._lock:
+            self.results, self._valid = {}, False
+
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What is different from the atoms of the last calculation; exact, whatever `tol`."""
         with self._lock:
@@ -259,7 +266,8 @@ class KANCalculator(Calculator):
         return self._engine.changes(atoms) if self._engine is not None and self._valid else list(all_changes)
 
     def _calculate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> None:
-        self.results = {}
+        # Of the same atoms: what was told stays, to the last bit, when more is asked for.
+        told, self.results = ({} if changes else self.results), {}
         engine = self._ready()
         # Whatever ends this before its end (an error, an interrupt), the next calculation starts afresh.
         self._valid = False
@@ -270,7 +278,25 @@ class KANCalculator(Calculator):
                 self._volume = abs(float(np.linalg.det(atoms.cell.array)))
             if "numbers" in changes:
                 self._guard.new_atoms()
-        found = engine.evaluate(atoms, per_atom, changes)
+        self._keep(engine.evaluate(atoms, per_atom, changes))
+        self.results |= told
+
+    def advance(self, atoms: Atoms, motion: Motion | Relaxation, steps: int) -> None:
+        """Let the atoms of the last calculation move, for `ase_kan.dynamics`; ends as a calculation of where they are.
+
+        After fewer steps (`motion.done`) if there is extrapolation to tell of. The engine must be "compiled".
+        """
+        with self._lock:
+            engine = self._ready()
+            assert isinstance(engine, KernelEngine)
+            self.results, self._valid = {}, False
+            self._guard.watch(motion)
+            found = engine.advance(atoms, motion, steps)
+            self._guard.seen(motion)
+            self._keep(found._replace(forces=found.forces.copy()))
+
+    def _keep(self, found: Evaluation) -> None:
+        """Results of the engine's last evaluation."""
         self._valid = True
         self._guard.check(found.extrapolation)
         energy, energies = found.energy, found.energies

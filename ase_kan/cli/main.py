@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ase_kan.cli import export, fit, inspect
+from ase_kan.cli import export, fit, inspect, move
 from ase_kan.cli.arguments import UsageError, count, seed
 from ase_kan.data.files import check_output, replacing
 from ase_kan.version import __version__
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("-o", "--output", type=Path, default=Path("ase-kan-demo"), help="folder (default: %(default)s)")
     demo.add_argument("--seed", type=seed, default=0, help="of the points and the starts (default: %(default)s)")
     demo.set_defaults(command=_demo)
-    for module in (fit, inspect, export):
+    for module in (fit, inspect, export, move):
         module.add(commands)
 
     ase = commands.add_parser("ase", help="ASE's own command line with the calculator kan: ase-kan ase run ...")
@@ -64,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     ase.set_defaults(command=_ase)
 
     bench = commands.add_parser("bench", help="time KANCalculator against the engines installed here")
-    bench.add_argument("--peers", nargs="*", help="autograd, ase, asap3, matscipy, lammps, lammps-table (default: all)")
+    bench.add_argument(
+        "--peers",
+        nargs="*",
+        help="autograd, ase, asap3, matscipy, lammps, lammps-bench, "
+        "lammps-opt, lammps-opt-bench, lammps-table (default: all)",
+    )
     bench.add_argument(
         "--metal",
         type=Path,

@@ -20,6 +20,7 @@ _BEGINNINGS = {
     "figure": rb"\x89PNG|%PDF|%!PS|<\?xml|\xff\xd8|II\*|MM\0\*|RIFF|\x1f\x8b|GIF8|%%|\\def",
     "LAMMPS table": rb"# DATE: .*ase_kan",
     "LAMMPS script": rb".{0,500}written by ase_kan",
+    "file of structures": rb"- of Ulm|\s*\d+\s*\n",
     "benchmark": rb'\{\s*"version"',
 }
 
@@ -32,7 +33,8 @@ def check_output(path: str | os.PathLike[str], kind: str, *inputs: str | os.Path
     path : path
         What is to be written.
     kind : str
-        What it will hold: "potential", "figure", "LAMMPS table", "LAMMPS script" or "benchmark".
+        What it will hold: "potential", "figure", "LAMMPS table", "LAMMPS script", "file of structures" or
+        "benchmark".
     *inputs : path
         Files that are read for it.
 

@@ -3,6 +3,52 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+class _Moving:
+    forces: NDArray[Any]
+    def watch(self, told: int, quiet: int, most_quiet: int) -> None: ...
+    def finish(self) -> None: ...
+    @property
+    def told(self) -> int: ...
+    @property
+    def quiet(self) -> int: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def unfinished(self) -> bool: ...
+
+class Motion(_Moving):
+    def __init__(
+        self,
+        positions: ArrayLike,
+        momenta: ArrayLike,
+        forces: ArrayLike,
+        masses: ArrayLike,
+        held: ArrayLike,
+        fix_com: bool,
+        timestep: float,
+    ) -> None: ...
+    def langevin(self, keep: float, spread: float) -> None: ...
+    def bussi(self, ratio: float, target: float, freedom: float) -> None: ...
+    def set_noise(self, noise: ArrayLike) -> None: ...
+    def take_transferred(self) -> float: ...
+
+class Relaxation(_Moving):
+    fmax: float
+    def __init__(
+        self,
+        positions: ArrayLike,
+        forces: ArrayLike,
+        masses: ArrayLike,
+        held: ArrayLike,
+        fix_com: bool,
+        maxstep: float,
+    ) -> None: ...
+    def lbfgs(self, memory: int, damping: float, alpha: float) -> None: ...
+    def fire(
+        self, dt: float, dtmax: float, nmin: int, finc: float, fdec: float, astart: float, fa: float, a: float
+    ) -> None: ...
+    def converged(self) -> bool: ...
+
 class Kernel:
     def __init__(
         self,
@@ -53,6 +99,9 @@ class Kernel:
     def last(self) -> tuple[Any, Any, Any, Any] | None: ...
     def compute(
         self, positions: ArrayLike, per_atom: bool
+    ) -> tuple[float, NDArray[Any], NDArray[Any], int, int, int, float, bool, Any, Any, int]: ...
+    def advance(
+        self, moving: Motion | Relaxation, steps: int
     ) -> tuple[float, NDArray[Any], NDArray[Any], int, int, int, float, bool, Any, Any, int]: ...
     def radial(
         self, ends: ArrayLike, grades: ArrayLike, nodes: int, forces: bool

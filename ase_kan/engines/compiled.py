@@ -10,10 +10,11 @@ import os
 from abc import ABC, abstractmethod
 from copy import copy
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
 from ase_kan.engines.guard import Extrapolation, Found, OutsideDensity, covered
@@ -23,6 +24,9 @@ from ase_kan.engines.radial import kinds_of, radial_sums
 from ase_kan.potentials.coverage import Gap
 from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, pair_name
+
+if TYPE_CHECKING:
+    from ase_kan.engines._kernel import Motion, Relaxation
 
 try:
     from ase_kan.engines import _kernel
@@ -106,14 +110,30 @@ class KernelEngine(ABC):
         if kernel is None or (changes and changes != ["positions"]):
             kernel = self._take_structure(Structure.of(atoms))
         positions = np.ascontiguousarray(atoms.arrays["positions"], dtype=np.float64)
-        sums = KernelSums(*kernel.compute(positions, per_atom))
+        return self._found(KernelSums(*kernel.compute(positions, per_atom)), atoms, per_atom)
+
+    def advance(self, atoms: Atoms, motion: Motion | Relaxation, steps: int) -> Evaluation:
+        """So many steps of a motion or relaxation of the atoms of the last evaluation, or fewer (`motion.done`).
+
+        The last is one of extrapolation that has not been told of, or one in which atoms were closer than the tables
+        go. What is found is that of the last step.
+        """
+        assert self._kernel is not None
+        found = self._found(KernelSums(*self._kernel.advance(motion, steps)), atoms, False)
+        if motion.unfinished:
+            motion.forces[:] = found.forces
+            motion.finish()
+        return found
+
+    def _found(self, sums: KernelSums, atoms: Atoms, per_atom: bool) -> Evaluation:
         self._inner = sums.inner or not math.isfinite(sums.energy)
         if self._inner:
             # Closer than the tables go: the reference has the value, or knows what to say.
             try:
                 return self._reference.evaluate(atoms, per_atom, list(CHANGES))
             except BaseException:
-                kernel.forget()
+                if self._kernel is not None:
+                    self._kernel.forget()
                 raise
         find = _nothing
         if sums.below or sums.above or sums.inside_gaps or sums.densities:
@@ -203,6 +223,26 @@ class CompiledEngine(KernelEngine):
                 [end for gap in gaps for end in gap],
             )
         return kernel
+
+
+def new_motion(
+    positions: Array,
+    momenta: Array,
+    forces: Array,
+    masses: Array,
+    held: NDArray[np.bool_],
+    fix_com: bool,
+    timestep: float,
+) -> Motion:
+    """A motion of atoms with these arrays, which it writes to, and the forces of where they are; ASE's units."""
+    return _kernel.Motion(positions, momenta, forces, masses, held, fix_com, timestep)
+
+
+def new_relaxation(
+    positions: Array, masses: Array, held: NDArray[np.bool_], fix_com: bool, maxstep: float
+) -> Relaxation:
+    """A relaxation of atoms with these positions, which it writes to; its `forces` are to be set; ASE's units."""
+    return _kernel.Relaxation(positions, np.zeros(positions.shape), masses, held, fix_com, maxstep)
 
 
 def choose_threads(wanted: int | None, n_atoms: int) -> int:

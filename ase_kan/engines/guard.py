@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from ase_kan.potentials.coverage import Gap, gaps_of, named_gaps, within_grade
 from ase_kan.types import Array, Index
 from ase_kan.warn import warn_user
 
+if TYPE_CHECKING:
+    from ase_kan.engines._kernel import Motion, Relaxation
+
 MODES = ("warn", "raise", "ignore")
+#: What can be outside the data, in the kernel's order.
+KINDS = ("below", "above", "inside_gaps", "densities")
 #: Atoms named in a message.
 NAMED = 8
 #: An episode of extrapolation is over after so many calculations in a row within the data.
@@ -159,6 +164,19 @@ class Guard:
         """Other atoms: the next warning is due."""
         self._told = set()
 
+    def watch(self, motion: Motion | Relaxation) -> None:
+        """Let a motion stop at every step that `check` would have something to say about."""
+        if self.mode == "ignore":
+            motion.watch(2 ** len(KINDS) - 1, 0, 0)
+        else:
+            motion.watch(sum(2**n for n, kind in enumerate(KINDS) if kind in self._told), self._quiet, QUIET)
+
+    def seen(self, motion: Motion | Relaxation) -> None:
+        """Take note of the steps before the last, which no `check` saw."""
+        if self.mode != "ignore":
+            self._told = {kind for n, kind in enumerate(KINDS) if motion.told >> n & 1}
+            self._quiet = motion.quiet
+
     def check(self, found: Extrapolation) -> None:
         """Take note of a calculation."""
         self.last = found
@@ -170,7 +188,7 @@ class Guard:
         self._quiet = 0
         if self.mode == "raise":
             raise ExtrapolationError(str(found))
-        kinds = {kind for kind in ("below", "above", "inside_gaps", "densities") if getattr(found, kind)}
+        kinds = {kind for kind in KINDS if getattr(found, kind)}
         news = kinds - self._told
         self._told |= kinds
         if self.mode == "warn" and news:

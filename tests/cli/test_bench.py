@@ -11,12 +11,24 @@ from tests.lammps_eam import PUBLISHED
 
 def test_bench(tmp_path, capsys):
     path = tmp_path / "bench.json"
-    arguments = ["bench", "--sizes", "100", "--rounds", "2", "--peers", "autograd", "ase", "lammps-table"]
+    arguments = [
+        "bench",
+        "--sizes",
+        "100",
+        "--rounds",
+        "2",
+        "--peers",
+        "autograd",
+        "ase",
+        "lammps-table",
+        "lammps-opt-bench",
+    ]
     assert main([*arguments, "--threads", "2", "--json", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "ase_kan compiled, 2 threads" in out
+    assert "ase_kan dynamics, 2 threads" in out
+    assert "processor: " in out
     found = json.loads(path.read_text())
-    assert len(found["rows"]) == 5
+    assert len(found["rows"]) == 6
     assert {row["atoms"] for row in found["rows"]} == {108}
     for row in found["rows"]:
         assert len(row["rounds_us"]) == 2
@@ -37,7 +49,7 @@ def test_bench_of_a_metal(capsys):
 
 
 def test_bench_refuses(monkeypatch):
-    with pytest.raises(ValueError, match="unknown peer 'gromacs': choose from compiled, autograd"):
+    with pytest.raises(ValueError, match="unknown peer 'gromacs': choose from dynamics, compiled"):
         bench.run(["gromacs"], sizes=[13])
     monkeypatch.setitem(bench.CONTENDERS, "ase", "no_such_package")
     with pytest.raises(ImportError, match=r"ase-kan\[bench\]"):

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "motion_module.hpp"
 #include "radial.hpp"
 #include "sums.hpp"
 
@@ -225,6 +226,26 @@ class Kernel {
                               total.densities);
     }
 
+    // So many steps of a motion or relaxation of these atoms, or fewer (motion.hpp); of the last one, as `compute`.
+    template <class Atoms> nb::tuple advance(Atoms& atoms, std::int64_t steps) {
+        require(known_ && atoms.moves.n == numbers_.size() && !numbers_.empty(), "atoms that move must be those that were set");
+        require(!atoms.moves.unfinished, "finish the step first");
+        atoms.require_noise(steps);
+        double* virial;
+        nb::object virial_out = array(6, 1, &virial);
+        std::fill(virial, virial + 6, 0.0);
+        kan::Total total;
+        try {
+            nb::gil_scoped_release release;
+            total = atoms.moves.advance(sums_, steps, virial, check_signals);
+        } catch (...) {
+            forget();  // lists may be half made
+            throw;
+        }
+        return nb::make_tuple(total.energy, atoms.forces, virial_out, total.below, total.above, total.inside,
+                              std::sqrt(total.shortest2), total.inner, nb::none(), nb::none(), total.densities);
+    }
+
     // (i, j, distance) of the pairs outside their data in the last calculation.
     nb::tuple outside() const {
         require(sums_.listed() || (known_ && numbers_.empty()), "nothing has been calculated");
@@ -332,6 +353,7 @@ class Kernel {
 }  // namespace
 
 NB_MODULE(_kernel, m) {
+    bind_motion(m);
     nb::class_<Kernel>(m, "Kernel")
         .def(nb::init<int, std::vector<int>, double, double, const std::string&, int>(), "n_elements"_a, "table_of"_a,
              "cutoff"_a, "skin"_a, "instructions"_a = "best", "channels"_a = 0)
@@ -344,6 +366,8 @@ NB_MODULE(_kernel, m) {
         .def("set_structure", &Kernel::set_structure)
         .def("forget", &Kernel::forget)
         .def("compute", &Kernel::compute, nb::arg().noconvert(), nb::arg())
+        .def("advance", &Kernel::advance<MotionArrays>)
+        .def("advance", &Kernel::advance<RelaxationArrays>)
         .def("outside", &Kernel::outside)
         .def("radial", &Kernel::radial, "ends"_a, "grades"_a, "nodes"_a, "forces"_a)
         .def("densities", &Kernel::densities)

@@ -23,13 +23,14 @@ Summation::Summation(double cutoff, double skin)
 
 bool Summation::slow() const { return system.n_clusters > LONG; }
 
-// Bring the positions of some lanes up to date.
-Summation::Moved Summation::gather(const double* positions, std::size_t first, std::size_t end) {
+// Bring the positions of some lanes up to date; with a motion, move their atoms first.
+Summation::Moved Summation::gather(const double* positions, std::size_t first, std::size_t end, Motion* motion) {
     System& s = system;
     double since_built = 0.0, since_pruned = 0.0, poison = 0.0;
     for (std::size_t k = first; k < end; ++k) {
         const std::int32_t i = s.atom[k];
         if (i < 0) continue;
+        if (motion) motion->before(i);
         const double *p = &positions[3 * static_cast<std::size_t>(i)], *b = &s.built[3 * k];
         const double dx = p[0] - b[0], dy = p[1] - b[1], dz = p[2] - b[2];
         const double d2 = dx * dx + dy * dy + dz * dz;
@@ -45,14 +46,16 @@ Summation::Moved Summation::gather(const double* positions, std::size_t first, s
 }
 
 // Bring positions, and the lists if atoms have moved too far, up to date.
-void Summation::update(const double* positions, void (*poll)()) {
+void Summation::update(const double* positions, void (*poll)(), Motion* motion) {
     const std::size_t n = element.size();
     last.resize(3 * n);
     std::vector<Moved> moves(threads);
     on_threads(threads, [&](int t) {
-        std::copy(positions + share(3 * n, t), positions + share(3 * n, t + 1), last.begin() + share(3 * n, t));
-        if (listed_) moves[t] = gather(positions, share(system.atom.size(), t), share(system.atom.size(), t + 1));
+        if (listed_)
+            moves[t] = gather(positions, share(system.atom.size(), t), share(system.atom.size(), t + 1), motion);
     });
+    // Not until all threads have moved their atoms.
+    std::copy(positions, positions + 3 * n, last.begin());
     Moved moved{0.0, 0.0};
     for (const Moved& m : moves) {
         moved.since_built = std::max(moved.since_built, m.since_built);
@@ -67,12 +70,13 @@ void Summation::update(const double* positions, void (*poll)()) {
     if (!pruned_ || moved.since_pruned > INNER_SKIN * INNER_SKIN * half_skin2_) prune(poll);
 }
 
-Total Summation::run(const double* positions, bool per_atom, const Results& to, void (*poll)()) {
+Total Summation::run(const double* positions, bool per_atom, const Results& to, void (*poll)(), Motion* motion,
+                     bool move) {
     work_.resize(threads);
-    update(positions, poll);
+    update(positions, poll, move ? motion : nullptr);
     system.channels ? sum_embedded(per_atom, poll) : sum_pairs(per_atom, poll);
     if (slow()) poll();
-    return collect(per_atom, to);
+    return collect(per_atom, to, motion);
 }
 
 void Summation::sum_pairs(bool per_atom, void (*poll)()) {
@@ -86,8 +90,8 @@ void Summation::sum_pairs(bool per_atom, void (*poll)()) {
     });
 }
 
-// Add up what the threads found.
-Total Summation::collect(bool per_atom, const Results& to) const {
+// Add up what the threads found, and let a motion go on by it.
+Total Summation::collect(bool per_atom, const Results& to, Motion* motion) const {
     const System& s = system;
     const std::size_t lanes = s.n_clusters * LANES;
     Total total;
@@ -96,6 +100,7 @@ Total Summation::collect(bool per_atom, const Results& to) const {
         total.inside += work.sums.inside, total.densities += work.sums.densities;
         total.inner |= work.sums.inner, total.shortest2 = std::min(total.shortest2, work.sums.shortest2);
     }
+    if (total.beyond()) motion = nullptr;
     // sum over pairs of F (x) d = sum over atoms of F (x) x + sum over translations of F (x) S
     std::vector<std::array<double, 6>> parts(threads, std::array<double, 6>{});
     on_threads(threads, [&](int t) {
@@ -106,6 +111,7 @@ Total Summation::collect(bool per_atom, const Results& to) const {
             double f[3] = {0, 0, 0};
             for (const Workspace& work : work_) f[0] += work.fx[k], f[1] += work.fy[k], f[2] += work.fz[k];
             for (int d = 0; d < 3; ++d) to.forces[3 * i + d] = f[d];
+            if (motion) motion->after(i);
             w[0] += f[0] * s.x[k], w[1] += f[1] * s.y[k], w[2] += f[2] * s.z[k];
             w[3] += f[1] * s.z[k], w[4] += f[0] * s.z[k], w[5] += f[0] * s.y[k];
             if (!per_atom) continue;
