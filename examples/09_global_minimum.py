@@ -34,7 +34,7 @@ def relaxed(positions):
 
 
 walkers = relaxed(rng.uniform(-radius, radius, (WALKERS, N, 3)))
-for round_ in range(ROUNDS):
+for _ in range(ROUNDS):
     trials = relaxed([r + rng.uniform(-STEP, STEP, (N, 3)) for r, _ in walkers])
     for number, ((_, old), new) in enumerate(zip(walkers, trials, strict=True)):
         if rng.random() < np.exp(min(0, (old - new[1]) / TEMPERATURE)):
