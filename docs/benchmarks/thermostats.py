@@ -62,7 +62,7 @@ def run(name, potential, steps):
 
     dynamics.attach(observe, 10)
     dynamics.run(steps)
-    found = np.array(found) + [0, *corrections(potential)]
+    found = np.array(found) + np.array([0, *corrections(potential)])
     blocks = found[: len(found) // 20 * 20].reshape(20, -1, 3).mean(axis=1)
     return found.mean(axis=0), blocks.std(axis=0, ddof=1) / np.sqrt(20)
 
