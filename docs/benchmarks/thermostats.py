@@ -13,8 +13,9 @@ import argparse
 import numpy as np
 from ase import units
 from ase.build import bulk
+from ase.constraints import FixCom
 from ase.md import langevin
-from ase.md.velocitydistribution import thermalize_momenta
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
 
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.dynamics import Bussi, Langevin
@@ -47,6 +48,9 @@ def run(name, potential, steps):
     atoms.calc = KANCalculator(potential, on_extrapolation="ignore")
     rng = np.random.default_rng(1)
     if name == "Bussi":
+        # It scales the velocity of the center of mass with all others, so that would keep its share of the energy.
+        Stationary(atoms, preserve_temperature=False)
+        atoms.set_constraint(FixCom())
         dynamics = Bussi(atoms, TIMESTEP, KELVIN, TAU, rng=rng)
     elif name == "Langevin":
         dynamics = Langevin(atoms, TIMESTEP, temperature_K=KELVIN, friction=1 / TAU, rng=rng)
@@ -56,9 +60,9 @@ def run(name, potential, steps):
     found = []
 
     def observe():
-        kinetic, volume = atoms.get_kinetic_energy(), atoms.get_volume()
-        pressure = 2 / 3 * kinetic / volume - atoms.get_stress()[:3].mean()
-        found.append((2 / 3 * kinetic / len(atoms), atoms.get_potential_energy() / len(atoms), pressure))
+        temperature = atoms.get_temperature() * units.kB
+        pressure = len(atoms) / atoms.get_volume() * temperature - atoms.get_stress()[:3].mean()
+        found.append((temperature, atoms.get_potential_energy() / len(atoms), pressure))
 
     dynamics.attach(observe, 10)
     dynamics.run(steps)
