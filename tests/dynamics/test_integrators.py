@@ -250,6 +250,7 @@ def test_what_is_refused(potential):
         (lambda a: setattr(a, "calc", KANCalculator(potential, engine="autograd")), TypeError, "compiled engine"),
         (lambda a: setattr(a, "calc", None), TypeError, "no calculator"),
         (lambda a: a.set_constraint(FixedLine(0, [1, 0, 0])), ValueError, r"not FixedLine: use ase\.md"),
+        (lambda a: a.__delitem__(slice(None)), ValueError, "there are none"),
         (lambda a: a.set_constraint([FixAtoms([0]), FixCom()]), ValueError, "not both"),
     ):
         other = atoms.copy()
