@@ -5,9 +5,11 @@ Wales and Doye, J. Phys. Chem. A 101, 5111 (1997). The energy in the Cambridge C
 
 import numpy as np
 from ase import Atoms
+from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.dynamics import relax_many
+from ase_kan.plots.figures import save
 
 N, BEST, WALKERS, ROUNDS, TEMPERATURE, STEP = 38, -173.928427, 8, 3000, 0.8, 0.36
 
@@ -17,7 +19,7 @@ calculator = KANCalculator(fit(curve, grid=60).potential, on_extrapolation="igno
 
 rng = np.random.default_rng(0)
 radius = 0.6 * N ** (1 / 3)
-relaxations, best = 0, np.inf
+relaxations, best, record = 0, np.inf, []
 
 
 def relaxed(positions):
@@ -41,7 +43,15 @@ for _ in range(ROUNDS):
             walkers[number] = new
         if new[1] < best - 1e-3:
             best = new[1]
+            record.append((relaxations, best))
             print(f"{relaxations:6d} relaxations: {best:.6f}")
     if best < BEST + 0.01:
         break
 print(f"lowest energy {best:.4f} after {relaxations} relaxations; Lennard-Jones has {BEST:.4f}")
+
+figure = Figure(figsize=(6.4, 4), layout="constrained")
+axes = figure.subplots()
+axes.step(*zip(*record, (relaxations, best), strict=True), where="post")
+axes.axhline(BEST, color="k", lw=0.8, ls="--")
+axes.set(xscale="log", xlabel="relaxations", ylabel="lowest energy (epsilon)", title="Global minimum of LJ38")
+save(figure, "09_global_minimum.png")

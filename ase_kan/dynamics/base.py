@@ -142,7 +142,7 @@ def check_atoms(atoms: Atoms, name: str, elsewhere: str) -> tuple[NDArray[np.boo
     TypeError
         For anything but atoms with a compiled `KANCalculator`.
     ValueError
-        For other constraints, or `FixAtoms` and `FixCom` together.
+        For no atoms, other constraints, or `FixAtoms` and `FixCom` together.
     """
     if not isinstance(atoms, Atoms):
         raise TypeError(f"{name} takes ASE's Atoms, got {type(atoms).__name__}: use {elsewhere} for filters")
@@ -150,6 +150,8 @@ def check_atoms(atoms: Atoms, name: str, elsewhere: str) -> tuple[NDArray[np.boo
         has = "no calculator" if atoms.calc is None else f"{atoms.calc!r}"
         raise TypeError(f"{name} takes atoms with a KANCalculator and its compiled engine, and these have {has}: "
                         f"use {elsewhere}")  # fmt: skip
+    if len(atoms) == 0:
+        raise ValueError(f"{name} moves atoms, and there are none")
     held, fix_com = np.zeros(len(atoms), dtype=bool), False
     for constraint in atoms.constraints:
         if type(constraint) is FixAtoms:

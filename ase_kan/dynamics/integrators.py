@@ -74,7 +74,7 @@ class Bussi(KernelDynamics):
     """Constant temperature, by stochastic rescaling of the velocities.
 
     Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007), in the form of `ase.md.bussi.Bussi`. It leaves
-    the dynamics almost as they are.
+    the dynamics almost as they are. The center of mass keeps its share of the energy: hold it by `FixCom`.
 
     Parameters
     ----------

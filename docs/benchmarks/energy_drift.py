@@ -1,4 +1,4 @@
-"""Energy conservation of the compiled engine: 500 argon atoms, 100,000 steps of 2 fs, NVE at about 90 K.
+"""Energy conservation of `ase_kan.dynamics.VelocityVerlet`: 500 argon atoms, 100,000 steps of 2 fs, NVE at about 90 K.
 
 python docs/benchmarks/energy_drift.py [--steps 100000]
 
@@ -11,9 +11,9 @@ import numpy as np
 from ase import units
 from ase.build import bulk
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
-from ase.md.verlet import VelocityVerlet
 
 from ase_kan import KANCalculator, PairCurve, fit
+from ase_kan.dynamics import VelocityVerlet
 
 
 def main():

@@ -172,10 +172,14 @@ def test_langevin_is_baoab(constraint, potential):
     np.testing.assert_allclose(ours.get_momenta(), p, atol=1e-10)
 
 
-def test_langevin_keeps_its_temperature(potential):
+@pytest.mark.parametrize("name", ["Langevin", "Bussi"])
+def test_thermostats_keep_their_temperature(name, potential):
     """Mean kinetic temperature; its standard error is 0.5 % here."""
     atoms = liquid(potential, cells=4, temperature=300.0)
-    run = Langevin(atoms, 2 * FS, temperature_K=600, friction=0.1 / FS, rng=1)
+    if name == "Langevin":
+        run = Langevin(atoms, 2 * FS, temperature_K=600, friction=0.1 / FS, rng=1)
+    else:
+        run = Bussi(atoms, 2 * FS, temperature_K=600, taut=10 * FS, rng=1)
     run.run(200)
     found = []
     run.attach(lambda: found.append(atoms.get_temperature()), 10)
@@ -200,9 +204,10 @@ def test_extrapolation_is_told_at_the_same_steps(mode, cured_mixture):
     """Two atoms that meet again and again closer than the data go."""
     told = []
     for cls in (VelocityVerlet, verlet.VelocityVerlet):
-        atoms = Atoms("Ar2", [[0, 0, 0], [1.5, 0, 0]], momenta=[[30.0, 0, 0], [-30.0, 0, 0]])
+        atoms = Atoms("Ar2", [[0, 0, 0], [1.5, 0, 0]], momenta=[[30.0, 0, 0], [-30.0, 0, 0]], cell=[36, 9, 9], pbc=True)
         atoms.calc = KANCalculator(cured_mixture, on_extrapolation=mode)
         run = cls(atoms, 1 * FS)
+        run.attach(lambda: None, 30)  # episodes go on while someone looks
         if mode == "raise":
             with pytest.raises(ExtrapolationError, match="closer"):
                 run.run(1000)
@@ -211,6 +216,7 @@ def test_extrapolation_is_told_at_the_same_steps(mode, cured_mixture):
             with pytest.warns(ExtrapolationWarning) as warnings:
                 run.run(1000)
             told.append([str(w.message) for w in warnings])
+            assert len(told[-1]) > 4
     assert told[0] == told[1] or told[0] == pytest.approx(told[1])
 
 
@@ -244,6 +250,7 @@ def test_what_is_refused(potential):
         (lambda a: setattr(a, "calc", KANCalculator(potential, engine="autograd")), TypeError, "compiled engine"),
         (lambda a: setattr(a, "calc", None), TypeError, "no calculator"),
         (lambda a: a.set_constraint(FixedLine(0, [1, 0, 0])), ValueError, r"not FixedLine: use ase\.md"),
+        (lambda a: a.__delitem__(slice(None)), ValueError, "there are none"),
         (lambda a: a.set_constraint([FixAtoms([0]), FixCom()]), ValueError, "not both"),
     ):
         other = atoms.copy()
