@@ -77,8 +77,10 @@ def test_rows_are_what_a_sum_over_all_atoms_gives(densities, monkeypatch):
     monkeypatch.setattr(eam_descent, "STEPS", 2)
     truth = SyntheticEAM(cutoff=CUTOFF)
     images = structures(("Cu", "Ni"), 9, potential=truth)
+    for n, atoms in enumerate(images):
+        atoms.info |= {"kind": "small" if n < 4 else "large", "forces_weight": 0.0 if n == 2 else 2.0}
     result = fit(
-        Structures(images),
+        Structures(images, group_key="kind", property_weight_keys={"forces": "forces_weight"}),
         model="eam",
         cutoff=CUTOFF,
         channels=2,
@@ -103,8 +105,12 @@ def test_rows_are_what_a_sum_over_all_atoms_gives(densities, monkeypatch):
         assert mine.get_forces() == pytest.approx(forces, abs=1e-10)
     told = potential.info["errors"]
     for name, values in errors.items():
-        rmse = np.sqrt(np.mean(np.concatenate([np.ravel(v) for v in values]) ** 2))
+        values = [np.ravel(v) for n, v in enumerate(values) if name != "forces" or n != 2]
+        rmse = np.sqrt(np.mean(np.concatenate(values) ** 2))
         assert told[name]["train"] == pytest.approx(rmse, rel=1e-6), name
+        first = np.sqrt(np.mean(np.concatenate(values[: 3 if name == "forces" else 4]) ** 2))
+        assert potential.info["groups"]["small"][name] == pytest.approx(first, rel=1e-6), name
+    assert potential.info["groups"]["large"]["structures"] == 5
 
 
 @pytest.mark.parametrize("densities", ["alloy", "finnis-sinclair"])
