@@ -16,6 +16,7 @@ from ase_kan.exports.matscipy import MatscipyPair
 from ase_kan.exports.openmm import to_openmm
 from ase_kan.exports.pairs import ExportWarning
 from tests.lammps_eam import PUBLISHED, in_lammps
+from tests.potentials.test_eam import potential
 from tests.synthetic_eam import SyntheticEAM
 
 POTENTIALS = {
@@ -23,6 +24,8 @@ POTENTIALS = {
     "alloy": SyntheticEAM(),
     "fs": SyntheticEAM(neighbor_decides=False),
     "negative": SyntheticEAM(sign=-1.0),
+    "splines": potential(channels=1),
+    "splines of both": potential("finnis-sinclair", channels=1),
     "published": from_setfl(PUBLISHED / "Cu_mishin1.eam.alloy"),
 }
 
