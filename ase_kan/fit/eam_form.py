@@ -20,7 +20,6 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from ase_kan.kan.bsplines import basis, uniform_knots
-from ase_kan.potentials.eam_edges import STRAIGHTENING
 from ase_kan.potentials.eam_schema import DENSITIES
 from ase_kan.types import Array, Index, Pair
 
@@ -166,18 +165,14 @@ class Ranges:
         return float(values[0])
 
     def splines(self, form: Form, channel: int, element: int, rho: Array, derivatives: int) -> list[Array]:
-        """Splines of F, counted from the reference, and derivatives, each (n, embedding_size).
-
-        Beyond the grid they go on as in `potentials.eam_edges.straight_beyond`.
-        """
+        """Splines of F, counted from the reference, with derivatives, each (n, embedding_size); linear outside."""
         low, high = self.ends(form, channel, element)
         knots = self.knots(form, channel, element)
         inside = np.clip(rho, low, high)
-        x = (rho - inside)[:, None]
-        width = STRAIGHTENING * (high - low)
-        fading = np.exp(-np.abs(x) / width)
-        rise = np.sign(x) * width * (1 - fading)  # what a curvature of 1 adds to the slope
+        beyond = (rho - inside)[:, None]
         at_reference = basis(knots, form.k, np.array([self.reference(form, channel, element)]), 0)[0]
-        value, slope, curvature = basis(knots, form.k, inside, 2)
-        beyond = value + x * slope + width * (np.abs(x) - width * (1 - fading)) * curvature
-        return [beyond - at_reference, slope + rise * curvature, fading * curvature][: derivatives + 1]
+        values = basis(knots, form.k, inside, max(derivatives, 1))
+        values[0] = values[0] + beyond * values[1] - at_reference
+        for order in range(2, derivatives + 1):
+            values[order][beyond[:, 0] != 0] = 0.0
+        return values[: derivatives + 1]

@@ -197,8 +197,7 @@ class KANEAM:
                 density = partial(self.density, atom=atom, neighbor=neighbor, channel=channel)
                 embedding = partial(self.embedding, element=atom, channel=channel)
                 edge = self.embedding_edge(atom, channel)
-                width = edge.high - edge.low
-                pull += steepest(embedding, edge.low - width, edge.high + width) * steepest(density, low / 2, low)
+                pull += steepest(embedding, edge.low, edge.high) * steepest(density, low / 2, low)
         return pull
 
     def _shortest(self, atom: str, neighbor: str) -> float:

@@ -1,14 +1,14 @@
 """The edges of an embedded-atom network: B-splines of distances and densities, and what they are outside their data.
 
-An edge is a B-spline on a uniform grid, as in a KAN without base functions (module `kan.bsplines`). Outside, with x the
-distance from the end of the data, values, slopes and curvatures go on without a jump:
+An edge is a B-spline on a uniform grid, as in a KAN without base functions (module `kan.bsplines`). Outside:
 
-    F    slope s + c V (1 - exp(-x/V)): soon a straight line, V = 3 % of the width of the grid
+    F    a straight line with the slope at the end of its grid
     f    slope (s + (c + s/W) x) exp(-x/W): saturates, W = 0.3 Angstrom
     phi  S r0/p [(r0/r)^p - 1] and a part that fades as f does, S = max(s, K + W |c|), p = 10
 
-s and c are the first and second derivatives by x at the end. K is the largest pull that the densities of the pair can
-have on it there and below: atoms that come closer than the data repel each other whatever F does.
+x = r0 - r is the distance from the shortest one of the data, s and c are the first and second derivatives by x there:
+values, slopes and (of f and phi) curvatures go on without a jump. K is the largest pull that the densities of the pair
+can have on it at r0 and below: atoms that come closer than the data repel each other whatever F does.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ase_kan.kan.bsplines import interval_polynomials, uniform_knots
 from ase_kan.potentials.features import limited, value_and_slope
 from ase_kan.types import Array
 
-#: W, Angstrom, and V as a part of the width of a grid of densities.
-FADING, STRAIGHTENING = 0.3, 0.03
+#: W, Angstrom.
+FADING = 0.3
 #: p: the power of r that phi grows with below its data.
 CORE_POWER = 10
 #: Points of a function looked at for its steepest slope.
@@ -90,9 +90,10 @@ class Edge:
 
 def straight_beyond(edge: Edge, density: Tensor) -> Tensor:
     """F at any density."""
+    (low, low_slope, _), (high, high_slope, _) = edge.at(edge.low), edge.at(edge.high)
+    below = low + low_slope * (density - edge.low)
+    above = high + high_slope * (density - edge.high)
     inside = edge(limited(density, edge.low, edge.high))
-    below = _straightened(edge, edge.low, limited(density, high=edge.low))
-    above = _straightened(edge, edge.high, limited(density, low=edge.high))
     return torch.where(density < edge.low, below, torch.where(density > edge.high, above, inside))
 
 
@@ -115,14 +116,6 @@ def repulsive_below(edge: Edge, r0: float, pull: float, r: Tensor) -> Tensor:
 def steepest(function: Callable[[Tensor], Tensor], low: float, high: float) -> float:
     """The largest size of the slope of a function from `low` to `high`."""
     return float(np.abs(value_and_slope(function, np.linspace(low, high, SAMPLES))[1]).max())
-
-
-def _straightened(edge: Edge, end: float, density: Tensor) -> Tensor:
-    """F beyond an end."""
-    value, slope, curvature = edge.at(end)
-    width = (1.0 if end == edge.high else -1.0) * STRAIGHTENING * (edge.high - edge.low)
-    x = density - end
-    return value + slope * x + curvature * width * (x - width * (1 - torch.exp(-x / width)))
 
 
 def _faded(slope: float, curvature: float, r0: float, r: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def test_functions_are_b_splines_within_their_data(densities):
 
 
 def test_functions_go_on_smoothly_outside():
-    """Value, slope and curvature are continuous at every end of the data; F gets straight, f saturates."""
+    """Value, slope and (of f and phi) curvature are continuous at every end of the data; F is straight, f saturates."""
     p = potential("finnis-sinclair")
     for pair, low in SHORTEST.items():
         functions = [lambda r, pair=pair: p.pair_energy(r, pair), lambda r, pair=pair: p.density(r, *pair, 0)]
@@ -89,15 +89,12 @@ def test_functions_go_on_smoothly_outside():
         near = p.density(numbers([0.1, 0.5, low]), *pair, 0)
         assert abs(float(near[0] - near[1])) < 0.05 * abs(float(near[1] - near[2])) + 1e-3
     rho = np.array([-50.0, -20.0, 1.0 - 1e-9, 1.0 + 1e-9, 9.0 - 1e-9, 9.0 + 1e-9, 40.0, 70.0])
-    value, slope, curvature = two_derivatives(lambda x: p.embedding(x, "Cu", 1), rho)
-    for found in (value, slope, curvature):
-        assert found[2] == pytest.approx(found[3], abs=1e-6)
-        assert found[4] == pytest.approx(found[5], abs=1e-6)
-    assert slope[0] == slope[1]
-    assert slope[6] == slope[7]
+    value, slope, _ = two_derivatives(lambda x: p.embedding(x, "Cu", 1), rho)
+    assert np.ptp(slope[:4]) < 1e-6
+    assert np.ptp(slope[4:]) < 1e-6
+    assert value[2] == pytest.approx(value[3], abs=1e-6)
+    assert value[4] == pytest.approx(value[5], abs=1e-6)
     assert value[0] - value[1] == pytest.approx(-30 * slope[0], rel=1e-9)
-    straight = slope[2] - curvature[2] * 0.03 * 8.0
-    assert slope[0] == pytest.approx(straight, abs=1e-6)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
