@@ -20,11 +20,12 @@ import ase_kan.engines._kernel as kernel
 ROOT = Path(__file__).parents[1]
 #: File, expression, what stands there instead, tests.
 MUTATIONS = (
-    ("potentials/eam_edges.py", "steep = max(-slope, pull)", "steep = -slope", "tests/potentials/test_eam.py"),
+    ("potentials/eam_edges.py", "steep = max(-slope, pull + FADING * abs(curvature))", "steep = -slope", "tests/potentials/test_eam.py"),
     ("potentials/eam_edges.py", "above = high + high_slope * (density - edge.high)", "above = high + low_slope * (density - edge.high)", "tests/potentials/test_eam.py"),
     ("potentials/eam.py", "kind += self._element(atom) * len(self.elements)", "kind = kind * len(self.elements) + self._element(atom)", "tests/potentials/test_eam.py"),
     ("fit/eam_rows.py", "mine = slope[:, None, None] * pulls + pull[:, :, None] * change[:, None, :]", "mine = slope[:, None, None] * pulls", "tests/fit/test_eam.py"),
     ("fit/eam_rows.py", "data.append(-s.virial[VOIGT] / len(s.atoms))", "data.append(s.virial[VOIGT] / len(s.atoms))", "tests/fit/test_eam.py"),
+    ("fit/eam_form.py", "values[0] + beyond * values[1] - at_reference", "values[0] - at_reference", "tests/fit/test_eam.py"),
     ("fit/eam_solver.py", "f[kinds] *= sign / deviation", "f[kinds] *= sign", "tests/fit/test_eam.py"),
     ("fit/eam_report.py", "embedding[c, a] -= ranges.value_at_reference(form, c, a, embedding[c, a])", "pass", "tests/fit/test_eam.py"),
     ("fit/eam_descent.py", 'if header.get("settings") != self.settings:', "if False:", "tests/fit/test_eam.py"),

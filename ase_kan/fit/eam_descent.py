@@ -15,10 +15,11 @@ from ase_kan.fit.eam_penalty import START, Strength
 from ase_kan.fit.eam_solver import DAMPING, Solver, State
 from ase_kan.potentials import storage
 
-#: Most steps for each channel, and steps before which the strengths of the penalties are chosen anew.
-STEPS, CHOICES = 30, (0, 1, 2, 4, 6)
-#: A descent has arrived when a step lowers the cost by less than this part of it.
-ARRIVED = 1e-4
+#: Most steps for each channel, and steps before which the strengths of the penalties are chosen anew. They are chosen
+#: anew, too, whenever a descent has settled: the better the fit, the weaker are the penalties that its errors call for.
+STEPS, CHOICES = 40, (0, 1, 2, 4, 6)
+#: A descent has settled when a step lowers the cost by less than this part of it.
+SETTLED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,17 @@ class Place:
     damping : float
     step : int
         Steps made with this number of channels.
+    settled : bool
+        Whether the last step gained nothing.
     arrived : bool
+        Whether, moreover, the strengths are still those that the evidence chooses.
     """
 
     state: State
     strength: Strength
     damping: float
     step: int
+    settled: bool = False
     arrived: bool = False
 
 
@@ -68,16 +73,17 @@ def descend(solver: Solver, form: Form, begin: Place | None) -> Iterator[Place]:
 def _next(solver: Solver, place: Place) -> Place:
     state, strength = place.state, place.strength
     factor, count = solver.linearized(state)
-    if place.step in CHOICES:
+    chooses = place.step in CHOICES or place.settled
+    if chooses:
         chosen = solver.strength(state, factor, count, strength)
         if chosen != strength:
             state, strength = solver.state(state.c, chosen), chosen
             factor, _ = solver.linearized(state)
     found, damping = solver.step(state, factor, strength, place.damping)
-    gained = 1 - found.cost / state.cost
+    settled = 1 - found.cost / state.cost < SETTLED
     step = place.step + 1
-    arrived = step >= STEPS or (gained < ARRIVED and step > CHOICES[-1])
-    return Place(found, strength, damping, step, arrived)
+    arrived = step >= STEPS or (settled and chooses and strength == place.strength)
+    return Place(found, strength, damping, step, settled, arrived)
 
 
 class Saved:
@@ -99,7 +105,7 @@ class Saved:
         """Write it, if there is a file for it."""
         if self.path is not None:
             at = {"strength": list(place.strength), "damping": place.damping, "step": place.step}
-            header = {"settings": self.settings, **at, "arrived": place.arrived}
+            header = {"settings": self.settings, **at, "settled": place.settled, "arrived": place.arrived}
             storage.write(self.path, header, {"density_coefficients": torch.from_numpy(place.state.c)})
 
     def load(self, solver: Solver) -> Place | None:
@@ -111,7 +117,7 @@ class Saved:
             raise ValueError(f"{self.path} was made with other settings or data: remove it, or resume with its own")
         strength = Strength(*header["strength"])
         state = solver.state(tensors["density_coefficients"].numpy(), strength)
-        return Place(state, strength, header["damping"], header["step"], header["arrived"])
+        return Place(state, strength, header["damping"], header["step"], header["settled"], header["arrived"])
 
 
 def follow(places: Iterator[Place], saved: Saved, tell: Callable[[Place], None]) -> tuple[Place, bool]:

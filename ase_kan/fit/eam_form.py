@@ -165,7 +165,7 @@ class Ranges:
         return float(values[0])
 
     def splines(self, form: Form, channel: int, element: int, rho: Array, derivatives: int) -> list[Array]:
-        """Splines of F, counted from the reference, and derivatives, each (n, embedding_size); linear outside."""
+        """Splines of F, counted from the reference, with derivatives, each (n, embedding_size); linear outside."""
         low, high = self.ends(form, channel, element)
         knots = self.knots(form, channel, element)
         inside = np.clip(rho, low, high)

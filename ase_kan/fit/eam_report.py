@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class EAMFitResult(FitResult):
     """
 
     potential: KANEAM  # type: ignore[assignment]  # everything else is the same
-    pair: FitResult | None = None
+    pair: FitResult = field(kw_only=True)
 
 
 class _Errors:
@@ -47,14 +47,16 @@ class _Errors:
         self.squares, self.counts = np.zeros((2, 3)), np.zeros((2, 3))
         self.groups: dict[str, tuple[Array, Array, list[int]]] = {}
 
-    def add(self, chunk: Chunk, errors: Array) -> None:
-        """Of the rows of a chunk."""
-        for which, rows in enumerate((chunk.training_rows, ~chunk.training_rows)):
+    def add(self, chunk: Chunk, weighted: Array) -> None:
+        """Of the weighted rows of a chunk; rows without weight count nowhere."""
+        known = chunk.roots > 0
+        errors = np.divide(weighted, chunk.roots, out=np.zeros_like(weighted), where=known)
+        for which, rows in enumerate((known & chunk.training_rows, known & ~chunk.training_rows)):
             self.squares[which] += np.bincount(chunk.properties[rows], errors[rows] ** 2, 3)
             self.counts[which] += np.bincount(chunk.properties[rows], minlength=3)
         names = np.array([group or "no group" for group in chunk.groups])
         for name in np.unique(names):
-            rows = names[chunk.owners] == name
+            rows = known & (names[chunk.owners] == name)
             squares, counts, number = self.groups.setdefault(str(name), (np.zeros(3), np.zeros(3), [0]))
             squares += np.bincount(chunk.properties[rows], errors[rows] ** 2, 3)
             counts += np.bincount(chunk.properties[rows], minlength=3)
@@ -105,9 +107,7 @@ def result_of(
     errors, histograms = _Errors(), _Histograms(chunks, place)
     state = place.state
     for chunk in chunks:
-        known = chunk.roots > 0
-        rows = chunk.linear(state.c, state.ranges) @ state.x - chunk.roots * chunk.target
-        errors.add(chunk, np.divide(rows, chunk.roots, out=np.zeros_like(rows), where=known))
+        errors.add(chunk, chunk.linear(state.c, state.ranges) @ state.x - chunk.roots * chunk.target)
         histograms.add(chunk, state.c)
     table: dict[str, dict[str, float | None]] = {
         name: {"train": errors.of(name, False), "held_out": errors.of(name, True)}

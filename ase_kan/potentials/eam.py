@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations_with_replacement
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ase_kan.potentials import eam_schema, storage
 from ase_kan.potentials.coverage import Coverage, Gap, named_gaps
-from ase_kan.potentials.eam_edges import Edge, fading_below, repulsive_below, straight_beyond
+from ase_kan.potentials.eam_edges import Edge, fading_below, repulsive_below, steepest, straight_beyond
 from ase_kan.potentials.eam_schema import EMBEDDED, KIND
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
 from ase_kan.version import __version__
@@ -193,11 +193,11 @@ class KANEAM:
         low, _ = self.domain(pair)
         pull = 0.0
         for atom, neighbor in (pair, pair[::-1]):
-            begin = min(self._shortest(atom, neighbor), low)
             for channel in range(self.channels):
-                embedding = self.embedding_edge(atom, channel)
-                slope = self.density_edge(atom, neighbor, channel).steepest(begin, low)
-                pull += embedding.steepest(embedding.low, embedding.high) * slope
+                density = partial(self.density, atom=atom, neighbor=neighbor, channel=channel)
+                embedding = partial(self.embedding, element=atom, channel=channel)
+                edge = self.embedding_edge(atom, channel)
+                pull += steepest(embedding, edge.low, edge.high) * steepest(density, low / 2, low)
         return pull
 
     def _shortest(self, atom: str, neighbor: str) -> float:

@@ -3,28 +3,31 @@
 An edge is a B-spline on a uniform grid, as in a KAN without base functions (module `kan.bsplines`). Outside:
 
     F    a straight line with the slope at the end of its grid
-    f    f(r0) - W f'(r0) (1 - exp(-(r0 - r)/W)) below its shortest distance r0: its slope fades away
-    phi  phi(r0) + s r0/p [(r0/r)^p - 1] - W (phi'(r0) + s) (1 - exp(-(r0 - r)/W)),   s = max(-phi'(r0), K)
+    f    slope (s + (c + s/W) x) exp(-x/W): saturates, W = 0.3 Angstrom
+    phi  S r0/p [(r0/r)^p - 1] and a part that fades as f does, S = max(s, K + W |c|), p = 10
 
-Values and slopes are continuous. K is the largest pull that the densities of the pair can have on it at r0 and beyond,
-and below r0 that pull fades away too: atoms that come closer than the data repel each other whatever F does.
+x = r0 - r is the distance from the shortest one of the data, s and c are the first and second derivatives by x there:
+values, slopes and (of f and phi) curvatures go on without a jump. K is the largest pull that the densities of the pair
+can have on it at r0 and below: atoms that come closer than the data repel each other whatever F does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.polynomial import Polynomial
 from torch import Tensor
 
 from ase_kan.kan.bsplines import interval_polynomials, uniform_knots
 from ase_kan.potentials.features import limited, value_and_slope
 from ase_kan.types import Array
 
-#: W, Angstrom: slopes of f fall by e on so much less distance.
+#: W, Angstrom.
 FADING = 0.3
 #: p: the power of r that phi grows with below its data.
 CORE_POWER = 10
@@ -72,14 +75,13 @@ class Edge:
             value = value * t + c[..., power]
         return value
 
-    def at(self, x: float) -> tuple[float, float]:
-        """Value and slope at a number within the grid."""
-        value, slope = value_and_slope(self, np.array([x]))
-        return float(value[0]), float(slope[0])
-
-    def steepest(self, low: float, high: float) -> float:
-        """The largest size of the slope from `low` to `high`."""
-        return float(np.abs(value_and_slope(self, np.linspace(low, high, SAMPLES))[1]).max())
+    def at(self, x: float) -> tuple[float, float, float]:
+        """Value, slope and curvature at a number within the grid."""
+        step = (self.high - self.low) / self.grid
+        cell = min(max(int((x - self.low) / step), 0), self.grid - 1)
+        local = Polynomial(self.rows[cell].numpy())
+        t = (x - self.low) / step - cell
+        return float(local(t)), float(local.deriv()(t) / step), float(local.deriv(2)(t) / step**2)
 
     def breaks(self) -> Array:
         """The ends of the cells."""
@@ -88,7 +90,7 @@ class Edge:
 
 def straight_beyond(edge: Edge, density: Tensor) -> Tensor:
     """F at any density."""
-    (low, low_slope), (high, high_slope) = edge.at(edge.low), edge.at(edge.high)
+    (low, low_slope, _), (high, high_slope, _) = edge.at(edge.low), edge.at(edge.high)
     below = low + low_slope * (density - edge.low)
     above = high + high_slope * (density - edge.high)
     inside = edge(limited(density, edge.low, edge.high))
@@ -97,23 +99,30 @@ def straight_beyond(edge: Edge, density: Tensor) -> Tensor:
 
 def fading_below(edge: Edge, r0: float, r: Tensor) -> Tensor:
     """f at any distance."""
-    value, slope = edge.at(r0)
-    below = value - slope * _faded(r0, r)
+    value, slope, curvature = edge.at(r0)
+    below = value + _faded(-slope, curvature, r0, r)
     return torch.where(r < r0, below, _to_cutoff(edge, r0, r))
 
 
 def repulsive_below(edge: Edge, r0: float, pull: float, r: Tensor) -> Tensor:
     """phi at any distance, where densities pull with slopes up to `pull` (K), eV/Angstrom."""
-    value, slope = edge.at(r0)
-    steep = max(-slope, pull)
+    value, slope, curvature = edge.at(r0)
+    steep = max(-slope, pull + FADING * abs(curvature))
     power = steep * r0 / CORE_POWER * ((r0 / limited(r, high=r0)) ** CORE_POWER - 1)
-    below = value + power - (slope + steep) * _faded(r0, r)
+    below = value + power + _faded(-slope - steep, curvature - steep * (CORE_POWER + 1) / r0, r0, r)
     return torch.where(r < r0, below, _to_cutoff(edge, r0, r))
 
 
-def _faded(r0: float, r: Tensor) -> Tensor:
-    """W (1 - exp(-(r0 - r)/W)) for r below r0."""
-    return FADING * (1 - torch.exp((limited(r, high=r0) - r0) / FADING))
+def steepest(function: Callable[[Tensor], Tensor], low: float, high: float) -> float:
+    """The largest size of the slope of a function from `low` to `high`."""
+    return float(np.abs(value_and_slope(function, np.linspace(low, high, SAMPLES))[1]).max())
+
+
+def _faded(slope: float, curvature: float, r0: float, r: Tensor) -> Tensor:
+    """What has these derivatives by x = r0 - r at x = 0, and the slope (s + (c + s/W) x) exp(-x/W)."""
+    x = (r0 - limited(r, high=r0)) / FADING
+    rest = torch.exp(-x)
+    return FADING * slope * (1 - rest) + FADING**2 * (curvature + slope / FADING) * (1 - rest * (1 + x))
 
 
 def _to_cutoff(edge: Edge, r0: float, r: Tensor) -> Tensor:

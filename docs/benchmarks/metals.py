@@ -27,14 +27,14 @@ from ase_kan import KANCalculator, Structures, fit
 WEIGHTS = {"energy": 900, "forces": 1, "virial": 0}
 #: Chosen by `--choose`.
 SETTINGS = {
-    "li": {"cutoff": 8.0},
+    "li": {"cutoff": 9.0},
     "mo": {"cutoff": 6.0},
     "mo4": {"cutoff": 6.0, "channels": 4},
     "cu": {"cutoff": 6.0},
     "ni": {"cutoff": 6.0},
 }
 #: What `--choose` tries, one by one.
-TRIED = ({}, {"embedding_grid": 4}, {"embedding_grid": 10}, {"cell": 0.3}, {"cell": 0.3, "embedding_grid": 4})
+TRIED = ({}, {"embedding_grid": 4}, {"embedding_grid": 10}, {"cell": 0.3}, {"k": 3}, {"cutoff": 7.0}, {"cutoff": 8.0})
 FOLDS = 5
 
 LAMMPS_RUN = """

@@ -16,6 +16,7 @@ from ase_kan.exports.matscipy import MatscipyPair
 from ase_kan.exports.openmm import to_openmm
 from ase_kan.exports.pairs import ExportWarning
 from tests.lammps_eam import PUBLISHED, in_lammps
+from tests.potentials.test_eam import potential
 from tests.synthetic_eam import SyntheticEAM
 
 POTENTIALS = {
@@ -23,6 +24,8 @@ POTENTIALS = {
     "alloy": SyntheticEAM(),
     "fs": SyntheticEAM(neighbor_decides=False),
     "negative": SyntheticEAM(sign=-1.0),
+    "splines": potential(channels=1),
+    "splines of both": potential("finnis-sinclair", channels=1),
     "published": from_setfl(PUBLISHED / "Cu_mishin1.eam.alloy"),
 }
 
@@ -45,7 +48,8 @@ def test_lammps_has_the_same_energies_forces_and_pressure(tmp_path, name):
         else:  # whose F is too rough near zero density
             warnings.simplefilter("ignore", ExportWarning)
         script, commands = write_table(potential, tmp_path / "a.setfl", potential.elements[::-1])
-    style = "eam/fs" if name == "fs" else "eam/alloy"
+    # Below the data of a pair f is written as a straight line: pairs with other data have other f there.
+    style = "eam/fs" if name in ("fs", "splines", "splines of both") else "eam/alloy"
     assert commands == [f"pair_style {style}", f"pair_coeff * * a.setfl {' '.join(potential.elements[::-1])}"]
     assert script.read_text().splitlines()[2:] == commands
     # Equilibrium, and all atoms at 0.7 of their distances; a lone atom.

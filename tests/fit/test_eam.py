@@ -16,6 +16,8 @@ from ase_kan.fit.eam_descent import descend, follow
 from ase_kan.fit.eam_form import Form
 from ase_kan.fit.eam_penalty import Strength
 from ase_kan.fit.eam_solver import Solver
+from ase_kan.potentials.eam_edges import Edge, straight_beyond
+from ase_kan.potentials.features import value_and_slope
 from tests.synthetic_eam import SyntheticEAM
 
 CUTOFF = 4.5
@@ -77,8 +79,10 @@ def test_rows_are_what_a_sum_over_all_atoms_gives(densities, monkeypatch):
     monkeypatch.setattr(eam_descent, "STEPS", 2)
     truth = SyntheticEAM(cutoff=CUTOFF)
     images = structures(("Cu", "Ni"), 9, potential=truth)
+    for n, atoms in enumerate(images):
+        atoms.info |= {"kind": "small" if n < 4 else "large", "forces_weight": 0.0 if n == 2 else 2.0}
     result = fit(
-        Structures(images),
+        Structures(images, group_key="kind", property_weight_keys={"forces": "forces_weight"}),
         model="eam",
         cutoff=CUTOFF,
         channels=2,
@@ -103,8 +107,12 @@ def test_rows_are_what_a_sum_over_all_atoms_gives(densities, monkeypatch):
         assert mine.get_forces() == pytest.approx(forces, abs=1e-10)
     told = potential.info["errors"]
     for name, values in errors.items():
-        rmse = np.sqrt(np.mean(np.concatenate([np.ravel(v) for v in values]) ** 2))
+        values = [np.ravel(v) for n, v in enumerate(values) if name != "forces" or n != 2]
+        rmse = np.sqrt(np.mean(np.concatenate(values) ** 2))
         assert told[name]["train"] == pytest.approx(rmse, rel=1e-6), name
+        first = np.sqrt(np.mean(np.concatenate(values[: 3 if name == "forces" else 4]) ** 2))
+        assert potential.info["groups"]["small"][name] == pytest.approx(first, rel=1e-6), name
+    assert potential.info["groups"]["large"]["structures"] == 5
 
 
 @pytest.mark.parametrize("densities", ["alloy", "finnis-sinclair"])
@@ -130,6 +138,26 @@ def test_jacobian_is_the_finite_difference(densities, channels):
         up, down = (chunk.linear(c + sign * change.reshape(c.shape), wider) @ x for sign in (1, -1))
         scale = np.abs(jacobian).max()
         assert (up - down) / (2 * step) == pytest.approx(jacobian[:, n], abs=1e-7 * scale)
+
+
+def test_rows_beyond_the_densities_of_the_data_are_those_of_the_potential():
+    """Held-out structures that are denser than all others: their errors are those of the potential."""
+    truth = SyntheticEAM(elements=("Cu",), cutoff=CUTOFF)
+    images = structures(("Cu",), 20, potential=truth)
+    form = Form(("Cu",), "alloy", 1, 1.8, CUTOFF, 8, 4, 5, (False,))
+    (chunk,) = chunks_of(images, form)
+    state = Solver(chunks_of(images, form), 0.1).state(np.ones((1, 1, 8)), Strength(-6, -6, -6))
+    middle = (state.ranges.low + state.ranges.high) / 2
+    ranges = type(state.ranges)(middle - 0.3, middle + 0.3, middle)
+    edge = Edge(*ranges.ends(form, 0, 0), 4, 5, x := np.arange(9.0) ** 2)
+    rho = chunk.densities(state.c)[0]
+    assert ((rho < ranges.low[0]) | (rho > ranges.high[0])).any()
+    wanted = value_and_slope(lambda density: straight_beyond(edge, density), rho)
+    value, slope, curvature = (part @ x for part in ranges.splines(form, 0, 0, rho, 2))
+    assert np.ptp(value - wanted[0]) < 1e-9
+    assert slope == pytest.approx(wanted[1], abs=1e-9)
+    around = [ranges.splines(form, 0, 0, rho + step, 1)[1] @ x for step in (-1e-6, 1e-6)]
+    assert curvature == pytest.approx((around[1] - around[0]) / 2e-6, abs=1e-3 * np.abs(curvature).max())
 
 
 def test_gauge_does_not_change_what_is_measured():

@@ -15,7 +15,7 @@ from ase_kan.kan.bsplines import uniform_knots
 from ase_kan.potentials import storage
 from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.eam_schema import check
-from ase_kan.potentials.features import value_and_slope
+from ase_kan.potentials.features import two_derivatives
 from ase_kan.potentials.files import load_potential
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
 from ase_kan.potentials.tables import tabulate
@@ -79,21 +79,21 @@ def test_functions_are_b_splines_within_their_data(densities):
 
 
 def test_functions_go_on_smoothly_outside():
-    """Value and slope are continuous at every end of the data; F is straight, f saturates."""
+    """Value, slope and (of f and phi) curvature are continuous at every end of the data; F is straight, f saturates."""
     p = potential("finnis-sinclair")
     for pair, low in SHORTEST.items():
         functions = [lambda r, pair=pair: p.pair_energy(r, pair), lambda r, pair=pair: p.density(r, *pair, 0)]
         for function in functions:
-            (below, above), slopes = value_and_slope(function, np.array([low - 1e-9, low + 1e-9]))
-            assert below == pytest.approx(above, abs=1e-6)
-            assert slopes[0] == pytest.approx(slopes[1], abs=1e-6)
-        near = p.density(numbers([0.1, low]), *pair, 0)
-        slope = value_and_slope(functions[1], np.array([low + 1e-9]))[1][0]
-        assert abs(float(near[0] - near[1])) < 0.3 * abs(slope)
+            for below, above in two_derivatives(function, np.array([low - 1e-9, low + 1e-9])):
+                assert below == pytest.approx(above, abs=1e-5)
+        near = p.density(numbers([0.1, 0.5, low]), *pair, 0)
+        assert abs(float(near[0] - near[1])) < 0.05 * abs(float(near[1] - near[2])) + 1e-3
     rho = np.array([-50.0, -20.0, 1.0 - 1e-9, 1.0 + 1e-9, 9.0 - 1e-9, 9.0 + 1e-9, 40.0, 70.0])
-    value, slope = value_and_slope(lambda x: p.embedding(x, "Cu", 1), rho)
+    value, slope, _ = two_derivatives(lambda x: p.embedding(x, "Cu", 1), rho)
     assert np.ptp(slope[:4]) < 1e-6
     assert np.ptp(slope[4:]) < 1e-6
+    assert value[2] == pytest.approx(value[3], abs=1e-6)
+    assert value[4] == pytest.approx(value[5], abs=1e-6)
     assert value[0] - value[1] == pytest.approx(-30 * slope[0], rel=1e-9)
 
 
