@@ -353,7 +353,7 @@ def test_accepts_potential_path_and_pykan_model(tmp_path, potential):
 
     expected = model.double()(torch.from_numpy(r)[:, None]).sum().item()
     assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-10)
-    with pytest.raises(TypeError, match="expected a pair or embedded-atom potential"):
+    with pytest.raises(TypeError, match="expected a pair potential, an embedded-atom potential"):
         KANCalculator(42)
     with pytest.raises(ValueError, match="skin"):
         KANCalculator(potential, skin=-1)
