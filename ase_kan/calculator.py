@@ -107,7 +107,7 @@ class KANCalculator(Calculator):
         if not (np.isfinite(grade) and grade >= 1):
             raise ValueError(f"grade must be 1, at the edge of the data, or more, got {grade}")
         self._wanted = engine, skin, threads, grade
-        self._modes: ModeTable | None = None
+        self._modes: ModeTable | None = None  # for the elements of the last atoms
         self._engine: Engine | None = None
         self._guard = Guard(on_extrapolation)
         self._lone_atoms: Array | None = None
@@ -223,21 +223,20 @@ class KANCalculator(Calculator):
         ValueError
             If the potential does not know its errors (it comes from a pykan model, say), and as for a calculation.
         """
-        if not isinstance(self.potential, UncertainPotential):
-            kind = type(self.potential).__name__
-            raise ValueError(f"uncertainties are those of a fitted KANPotential, and a {kind} knows none")
         with self._lock:
             atoms = self._last_atoms() if atoms is None else atoms
             if changes := self._changes(atoms):
                 self._calculate(atoms, False, changes)
-            symbols, _ = known_symbols(atoms.numbers, self.potential)
-            kinds = kinds_of(symbols)
-            if self._modes is None or self._modes.kinds != kinds:
-                self._modes = ModeTable(self.potential, kinds)
-            modes = self._modes
+            modes = self._modes = self._modes or self._mode_table(atoms)
             sums = self._ready().radial(modes.grids, NODES, atoms, False)
             found = partial(self._forces_and_stress, modes, Structure.of(atoms).copy())
             return Uncertainty(modes.energy(sums, atoms), sums.grades, found)
+
+    def _mode_table(self, atoms: Atoms) -> ModeTable:
+        if not isinstance(self.potential, UncertainPotential):
+            kind = type(self.potential).__name__
+            raise ValueError(f"uncertainties are those of a fitted KANPotential, and a {kind} knows none")
+        return ModeTable(self.potential, kinds_of(known_symbols(atoms.numbers, self.potential)[0]))
 
     def _forces_and_stress(self, modes: ModeTable, structure: Structure) -> tuple[Array, Array | None]:
         """Standard deviations for atoms that may have moved on since."""
@@ -277,6 +276,7 @@ class KANCalculator(Calculator):
             with np.errstate(invalid="ignore"):  # the engine refuses what is not finite
                 self._volume = abs(float(np.linalg.det(atoms.cell.array)))
             if "numbers" in changes:
+                self._modes = None
                 self._guard.new_atoms()
         self._keep(engine.evaluate(atoms, per_atom, changes))
         self.results |= told
