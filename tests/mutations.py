@@ -49,7 +49,7 @@ MUTATIONS = (
     ("engines/neighbors.py", "self.cutoff + self.skin)", "self.cutoff)", "tests/engines/test_neighbors.py tests/test_calculator.py"),
     ("engines/neighbors.py", "translations + turns[i] - turns[j]", "translations - turns[i] + turns[j]", "tests/engines/test_neighbors.py"),
     ("engines/batch.py", "virials.double().cpu().numpy()[solid] / volumes", "-virials.double().cpu().numpy()[solid] / volumes", "tests/exports"),
-    ("engines/compiled.py", "table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))", "table_of[rows, columns] = np.arange(len(rows))", "tests/engines/test_engines.py"),
+    ("engines/radial.py", "table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))", "table_of[rows, columns] = np.arange(len(rows))", "tests/engines/test_engines.py"),
     ("engines/guard.py", "return self.below + self.above", "return self.below", "tests/analysis"),
     ("kan/bsplines.py", "knots[k], knots[-k - 1] = low, high", "knots[k + 1], knots[-k - 1] = low, high", "tests/kan tests/fit"),
     ("kan/bsplines.py", "return m[:, None] - k + np.arange(k + 1), values", "return m[:, None] - k + 1 + np.arange(k + 1), values", "tests/fit/test_trainers.py"),

@@ -111,7 +111,6 @@ class ModeTable:
     """
 
     def __init__(self, potential: UncertainPotential, kinds: list[Pair | None]) -> None:
-        self.kinds = kinds
         self.residual = potential.residual
         self.lone_modes = potential.lone_modes
         self.grids: list[RadialGrid] = []

@@ -20,7 +20,7 @@ from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
 from ase_kan.engines.guard import Extrapolation, Found, OutsideDensity, covered
 from ase_kan.engines.neighbors import check_limits, periodic_box
 from ase_kan.engines.protocol import CHANGES, Evaluation, RadialGrid, RadialSums, Structure, known_symbols
-from ase_kan.engines.radial import kinds_of, radial_sums
+from ase_kan.engines.radial import kind_numbers, kinds_of, radial_sums
 from ase_kan.potentials.coverage import Gap
 from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, pair_name
@@ -153,10 +153,8 @@ class KernelEngine(ABC):
     def _empty_kernel(self, n_elements: int, channels: int = 0) -> _kernel.Kernel:
         """A kernel whose tables are in the order of pairs (0, 0), (0, 1), ..., (1, 1), ..."""
         n = max(n_elements, 1)
-        table_of = np.zeros((n, n), dtype=int)
-        rows, columns = np.triu_indices(n)
-        table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
-        return _kernel.Kernel(n, table_of.ravel().tolist(), self.potential.cutoff, self.skin, channels=channels)
+        table_of = kind_numbers(n).ravel().tolist()
+        return _kernel.Kernel(n, table_of, self.potential.cutoff, self.skin, channels=channels)
 
     def _densities_outside(self, kernel: _kernel.Kernel) -> list[OutsideDensity]:
         """Densities outside the data in the last evaluation: none where there are no densities."""

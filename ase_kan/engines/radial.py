@@ -23,17 +23,22 @@ def kinds_of(symbols: list[str]) -> list[Pair | None]:
     return [sorted_pair((a, b)) for k, a in enumerate(symbols) for b in symbols[k:]]
 
 
+def kind_numbers(n: int) -> Index:
+    """The place in `kinds_of` n symbols of the pair of any two, shape (n, n)."""
+    table_of = np.zeros((n, n), dtype=np.int64)
+    rows, columns = np.triu_indices(n)
+    table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
+    return table_of
+
+
 def radial_sums(atoms: Atoms, potential: Potential, grids: list[RadialGrid], nodes: int, forces: bool) -> RadialSums:
     """The sums of a structure, by a neighbor list of their own; `grids` in the order of `kinds_of` its symbols."""
     symbols, element = known_symbols(atoms.numbers, potential)
     i, j, shifts = half_list(atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff)
     d = atoms.positions[j] + shifts - atoms.positions[i]
     r = np.sqrt(np.einsum("ij,ij->i", d, d))
-    n, size = len(atoms), len(symbols)
-    table_of = np.zeros((size, size), dtype=np.int64)
-    rows, columns = np.triu_indices(size)
-    table_of[rows, columns] = table_of[columns, rows] = np.arange(len(rows))
-    kind = table_of[element[i], element[j]]
+    n = len(atoms)
+    kind = kind_numbers(len(symbols))[element[i], element[j]]
     total = len(grids) * nodes
     levels, lost = np.zeros(n), np.zeros(n, dtype=bool)
     energy, virial, pulls = np.zeros(total), np.zeros((6, total)), np.zeros(n * 3 * total if forces else 0)

@@ -16,11 +16,10 @@ from ase_kan.fit.eam import fit_eam
 from ase_kan.fit.eam_report import EAMFitResult
 from ase_kan.fit.result import FitResult
 from ase_kan.fit.structures import fit_structures
-from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Pair
 
 if TYPE_CHECKING:
-    from ase.calculators.calculator import BaseCalculator
+    from ase_kan.fit.baseline import Baseline
 
 
 #: What can be fitted.
@@ -31,7 +30,7 @@ class _Common(TypedDict, total=False):
     onset: float | None
     smooth: bool
     core: str | None
-    baseline: str | Mapping[str, float] | KANPotential | BaseCalculator | None
+    baseline: Baseline | None
     seed: int
     progress: bool
 

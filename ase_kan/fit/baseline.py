@@ -20,15 +20,16 @@ from ase_kan.types import Pair, pair_name
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
+    #: What ``baseline=`` takes.
+    Baseline = str | Mapping[str, float] | KANPotential | BaseCalculator
+
 #: Points at which an ASE calculator is asked, from a little below the data to a little beyond the cutoff.
 SAMPLES, MARGIN = 400, 0.02
 #: The function that stands for a calculator is cut off at so many times the distance that it is needed to.
 BEYOND = 2.0
 
 
-def baseline_of(
-    given: str | Mapping[str, float] | KANPotential | BaseCalculator, pair: Pair | None, low: float, high: float
-) -> Continuation | PairFunction:
+def baseline_of(given: Baseline, pair: Pair | None, low: float, high: float) -> Continuation | PairFunction:
     """The baseline of one pair.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from ase_kan.types import Array
 from ase_kan.version import __version__
 
 if TYPE_CHECKING:
-    from ase.calculators.calculator import BaseCalculator
+    from ase_kan.fit.baseline import Baseline
 
 #: Cells of the finest histogram of the distances of a curve.
 COVERAGE_CELLS = 400
@@ -51,7 +51,7 @@ def fit_curve(
     core: str | None = "auto",
     tail: str | None = "auto",
     loss: str = "squares",
-    baseline: str | Mapping[str, float] | KANPotential | BaseCalculator | None = None,
+    baseline: Baseline | None = None,
     progress: bool = False,
 ) -> FitResult:
     """Fit a KAN pair potential to a curve.

@@ -197,8 +197,10 @@ class CurveProblem:
         triangle = Triangle.of(tied, self.n).with_penalty(difference, smoothness.weights[:, None])
         coef = triangle.solve()[:, 0]
         # Laws may be wrong by more than they know: the posterior believes them less.
-        doubted = Rows.stack(rows, *(self._tie(law, smoothness.sigma, DOUBT) for law in laws))
-        known = Triangle.of(doubted, self.n).with_penalty(difference, smoothness.weights[:, None])
+        known = triangle
+        if laws:
+            doubted = Rows.stack(rows, *(self._tie(law, smoothness.sigma, DOUBT) for law in laws))
+            known = Triangle.of(doubted, self.n).with_penalty(difference, smoothness.weights[:, None])
         left_out = self._left_out(rows, tied, difference, smoothness.weights)
         here = (rows.values * coef[rows.first[:, None] + np.arange(self.k + 1)]).sum(axis=1) - rows.target
         # residual / sqrt(1 - h) has the deviation of the noise.

@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from ase.data import atomic_numbers
 
 from ase_kan.data.structures import Structures
 from ase_kan.fit.eam_data import Chunks
@@ -21,7 +20,7 @@ from ase_kan.fit.eam_report import EAMFitResult, result_of
 from ase_kan.fit.eam_solver import Solver
 from ase_kan.fit.eam_survey import Survey, survey
 from ase_kan.fit.equations import PROPERTIES
-from ase_kan.fit.noise import checked_weights
+from ase_kan.fit.noise import checked_references, checked_weights
 from ase_kan.fit.result import training_bar
 from ase_kan.fit.structures import fit_structures
 from ase_kan.potentials.eam_schema import DENSITIES, HIGHEST_DEGREE, MOST_CELLS, MOST_CHANNELS
@@ -97,8 +96,8 @@ def fit_eam(
         For bad data (file and number of the structure are named), arguments that make no sense, a cutoff that reaches
         no pair, a checkpoint of other settings or data.
     """
-    given = dict(reference_energies or {})
-    _check(cutoff, channels, densities, grid, embedding_grid, k, given)
+    _check(cutoff, channels, densities, grid, embedding_grid, k)
+    given = checked_references(reference_energies)
     if not 0 <= validation <= 0.5:
         raise ValueError(f"validation must be a part of the structures from 0 to 0.5, got {validation}")
     if resume and checkpoint is None:
@@ -140,7 +139,6 @@ def _check(
     grid: int | None,
     embedding_grid: int,
     k: int,
-    given: Mapping[str, float],
 ) -> None:
     if isinstance(cutoff, bool) or not isinstance(cutoff, int | float) or not 0 < cutoff < np.inf:
         raise ValueError(f"the cutoff of an embedded-atom potential is one distance in Angstrom, got {cutoff!r}")
@@ -155,9 +153,6 @@ def _check(
     for name, (value, low, high) in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
             raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
-    for symbol, energy in given.items():
-        if symbol not in atomic_numbers or not np.isfinite(energy):
-            raise ValueError(f"reference_energies must map chemical symbols to eV, got {symbol!r}: {energy}")
 
 
 def _form(

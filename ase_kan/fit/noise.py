@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from math import inf
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from ase_kan.fit.smoothness import RESOLUTION, TINY, Block, Evidence, Strength
 from ase_kan.types import Array
@@ -100,6 +101,14 @@ class Problem:
             most = min(logs.values()) + np.log(MOST)
             found |= {name: scales[name] * float(np.exp(min(log, most))) for name, log in logs.items()}
         return found, self.evidence(found, count).choose(strength)
+
+
+def checked_references(energies: Mapping[str, float] | None) -> dict[str, float]:
+    """Energies of lone atoms that the caller gave; `ValueError` for what cannot be one."""
+    for symbol, energy in (energies or {}).items():
+        if symbol not in atomic_numbers or not np.isfinite(energy):
+            raise ValueError(f"reference_energies must map chemical symbols to eV, got {symbol!r}: {energy}")
+    return dict(energies or {})
 
 
 def checked_weights(

@@ -25,7 +25,7 @@ from ase_kan.fit.deep import EVALUATIONS
 from ase_kan.fit.deepen import deepen
 from ase_kan.fit.equations import PROPERTIES, Accumulator, RadialMesh, energy_baseline, pairs_within
 from ase_kan.fit.groups import group_errors, group_lines
-from ase_kan.fit.noise import checked_weights
+from ase_kan.fit.noise import checked_references, checked_weights
 from ase_kan.fit.result import FitResult, training_bar
 from ase_kan.fit.solve import LeastSquares
 from ase_kan.fit.structure_report import result_of, tell_counts
@@ -33,12 +33,11 @@ from ase_kan.kan.network import check_architecture
 from ase_kan.potentials.cutoff import Cutoff
 from ase_kan.potentials.features import get_feature
 from ase_kan.potentials.pair import Ends
-from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Pair
 from ase_kan.warn import warn_user
 
 if TYPE_CHECKING:
-    from ase.calculators.calculator import BaseCalculator
+    from ase_kan.fit.baseline import Baseline
 
 #: Structures looked at before the pass, for their elements and smallest distances.
 PEEK = 200
@@ -74,7 +73,7 @@ def fit_structures(
     reference_energies: Mapping[str, float] | None = None,
     elements: Sequence[str] | None = None,
     start: float | None = None,
-    baseline: str | Mapping[str, float] | KANPotential | BaseCalculator | None = None,
+    baseline: Baseline | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     extend: bool = False,
@@ -149,9 +148,7 @@ def fit_structures(
     if extend and not Path(os.fspath(checkpoint or "")).exists():
         raise ValueError(f"there is no checkpoint {checkpoint} to extend: fit the first structures without extend")
     chosen = checked_weights(weights, PROPERTIES)
-    for symbol, energy in (reference_energies or {}).items():
-        if symbol not in atomic_numbers or not np.isfinite(energy):
-            raise ValueError(f"reference_energies must map chemical symbols to eV, got {symbol!r}: {energy}")
+    references = checked_references(reference_energies)
     get_feature(feature)
     ends = Ends(core=core, tail=None)  # the data reach to the cutoff
     check_architecture(width, grid=grid, k=k, steps=steps)
@@ -167,7 +164,7 @@ def fit_structures(
                 warn_user(f"{message}; they have {alike or 'nothing like it'}")
     meshes = _meshes(first, cutoff, onset, smooth, elements, start)
     symbols = sorted({s for pair in meshes for s in pair})
-    shifts = energy_baseline(first, dict(reference_energies or {}))
+    shifts = energy_baseline(first, dict(references))
     train, held = Accumulator(symbols, meshes, shifts), Accumulator(symbols, meshes, shifts)
     state = Checkpoint(checkpoint, train, held, {"seed": seed, "validation": validation})
     if resume or extend:
@@ -176,7 +173,7 @@ def fit_structures(
     baselines = {}
     if baseline is not None:
         baselines = {pair: baseline_of(baseline, pair, m.start, m.cutoff.radius) for pair, m in meshes.items()}
-    problem = LeastSquares(train, held, chosen, dict(reference_energies or {}), baselines)
+    problem = LeastSquares(train, held, chosen, references, baselines)
 
     def force_error() -> float:
         """RMSE of the forces so far; NaN while there are too few data."""
