@@ -18,7 +18,8 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.analysis.uncertainty import NODES, ModeTable, UncertainPotential, Uncertainty
+from ase_kan.analysis.embedded_uncertainty import EmbeddedModeTable, UncertainEmbedded
+from ase_kan.analysis.uncertainty import ModeTable, UncertainPotential, Uncertainty
 from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
 from ase_kan.engines.compiled import CompiledEngine, KernelEngine, compiled_available
 from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
@@ -228,15 +229,17 @@ class KANCalculator(Calculator):
             if changes := self._changes(atoms):
                 self._calculate(atoms, False, changes)
             modes = self._modes = self._modes or self._mode_table(atoms)
-            sums = self._ready().radial(modes.grids, NODES, atoms, False)
-            found = partial(self._forces_and_stress, modes, Structure.of(atoms).copy())
-            return Uncertainty(modes.energy(sums, atoms), sums.grades, found)
+            energy, grades = modes.energy_and_grades(self._ready(), atoms)
+            return Uncertainty(energy, grades, partial(self._forces_and_stress, modes, Structure.of(atoms).copy()))
 
     def _mode_table(self, atoms: Atoms) -> ModeTable:
-        if not isinstance(self.potential, UncertainPotential):
-            kind = type(self.potential).__name__
-            raise ValueError(f"uncertainties are those of a fitted KANPotential, and a {kind} knows none")
-        return ModeTable(self.potential, kinds_of(known_symbols(atoms.numbers, self.potential)[0]))
+        kinds = kinds_of(known_symbols(atoms.numbers, self.potential)[0])
+        if isinstance(self.potential, UncertainEmbedded):
+            return EmbeddedModeTable(self.potential, kinds)
+        if isinstance(self.potential, UncertainPotential):
+            return ModeTable(self.potential, kinds)
+        kind = type(self.potential).__name__
+        raise ValueError(f"uncertainties are those of a fitted KANPotential or KANEAM, and a {kind} knows none")
 
     def _forces_and_stress(self, modes: ModeTable, structure: Structure) -> tuple[Array, Array | None]:
         """Standard deviations for atoms that may have moved on since."""
@@ -246,7 +249,7 @@ class KANCalculator(Calculator):
             if self._changes(atoms):
                 engine = _make_engine(self.potential, *self._wanted)
                 engine.evaluate(atoms, False, list(all_changes))
-            return modes.forces_and_stress(engine.radial(modes.grids, NODES, atoms, True), atoms)
+            return modes.forces_and_stress(engine, atoms)
 
     def annotate(self, atoms: Atoms) -> Uncertainty:
         """Write the uncertainty into the atoms, for trajectories, databases and extxyz files.

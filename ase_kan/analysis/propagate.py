@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ase_kan.fit.result import training_bar
 from ase_kan.potentials.added import AddedSplines
+from ase_kan.potentials.eam import KANEAM
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
+
+P = TypeVar("P", KANPotential, KANEAM)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +50,8 @@ class Propagated:
 
 
 def propagate(
-    function: Callable[[KANPotential], ArrayLike],
-    potential: KANPotential,
+    function: Callable[[P], ArrayLike],
+    potential: P,
     n: int = 100,
     *,
     seed: int = 0,
@@ -58,9 +62,9 @@ def propagate(
     Parameters
     ----------
     function : callable
-        Takes a `KANPotential` and gives a number or an array: a lattice constant, virial coefficients at several
+        Takes such a potential and gives a number or an array: a lattice constant, virial coefficients at several
         temperatures, the energy of a cluster's minimum.
-    potential : KANPotential
+    potential : KANPotential or KANEAM
         That knows its errors.
     n : int
         Number of samples.
@@ -90,13 +94,21 @@ def propagate(
     return Propagated(value, np.array(found))
 
 
-def samples(potential: KANPotential, n: int, seed: int = 0) -> Iterator[KANPotential]:
-    """Potentials drawn from the posterior: phi plus its modes, each times a standard normal number.
+def samples(potential: P, n: int, seed: int = 0) -> Iterator[P]:
+    """Potentials drawn from the posterior: phi (and F) plus modes, each times a standard normal number.
 
-    What is added is a spline of 1/r from half the shortest distance in the data to the cutoff. Where nothing is known
-    of phi, nothing is added: see `grade` for how far that is from the data.
+    What is added to a pair potential is a spline of 1/r from half the shortest distance in the data to the cutoff.
+    Where nothing is known of phi, nothing is added: see `grade` for how far that is from the data.
     """
     rng = np.random.default_rng(seed)
+    if isinstance(potential, KANEAM):
+        modes = len(potential.lone_modes({}))
+        yield from (potential.shifted(rng.normal(size=modes)) for _ in range(n))
+    else:
+        yield from _pair_samples(potential, n, rng)
+
+
+def _pair_samples(potential: KANPotential, n: int, rng: np.random.Generator) -> Iterator[KANPotential]:
     parts = []
     for pair in potential.pairs:
         splines = AddedSplines.of(potential.function(pair))

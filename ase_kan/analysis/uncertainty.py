@@ -1,4 +1,7 @@
-"""How far to believe energies, forces and stresses of a structure: the posterior, summed over pairs."""
+"""How far to believe energies, forces and stresses of a structure: the posterior, summed over pairs.
+
+Embedded-atom potentials add the part of module `embedded_uncertainty`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
-from ase_kan.engines.protocol import RadialGrid, RadialSums
+from ase_kan.engines.protocol import Engine, RadialGrid, RadialSums
 from ase_kan.potentials.posterior import Modes
 from ase_kan.potentials.protocol import PairPotential
 from ase_kan.types import Array, Pair
@@ -25,12 +28,21 @@ INNER = 0.5
 CARE, STOP = 2.0, 10.0
 
 
-@runtime_checkable
-class UncertainPotential(PairPotential, Protocol):
-    """A pair potential that knows its errors."""
+class KnownErrors(Protocol):
+    """What potentials of both kinds that know the errors of phi have."""
 
-    def uncertainty(self, r: ArrayLike, pair: Pair | None = None) -> Array:
-        """Standard deviation of phi(r), eV; infinite where nothing can be said."""
+    @property
+    def elements(self) -> tuple[str, ...]: ...
+
+    @property
+    def pairs(self) -> tuple[Pair | None, ...]: ...
+
+    @property
+    def cutoff(self) -> float: ...
+
+    def domain(self, pair: Pair | None = None) -> tuple[float, float]: ...
+
+    def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]: ...
 
     def grade(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """How far distances lie outside the data: 1 at their edge."""
@@ -47,6 +59,14 @@ class UncertainPotential(PairPotential, Protocol):
     @property
     def residual(self) -> Mapping[str, float]:
         """Errors of ``"energy"`` and ``"virial"`` (eV per atom) and ``"forces"`` (eV/Angstrom) beside those of phi."""
+
+
+@runtime_checkable
+class UncertainPotential(KnownErrors, PairPotential, Protocol):
+    """A pair potential that knows its errors."""
+
+    def uncertainty(self, r: ArrayLike, pair: Pair | None = None) -> Array:
+        """Standard deviation of phi(r), eV; infinite where nothing can be said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +120,7 @@ class ModeTable:
 
     Parameters
     ----------
-    potential : UncertainPotential
+    potential : KnownErrors
     kinds : list of pair or None
         In the order of the sums (`engines.radial.kinds_of`).
 
@@ -110,7 +130,7 @@ class ModeTable:
         If the potential does not know its errors.
     """
 
-    def __init__(self, potential: UncertainPotential, kinds: list[Pair | None]) -> None:
+    def __init__(self, potential: KnownErrors, kinds: list[Pair | None]) -> None:
         self.residual = potential.residual
         self.lone_modes = potential.lone_modes
         self.grids: list[RadialGrid] = []
@@ -142,31 +162,43 @@ class ModeTable:
         """The slopes in single precision."""
         return self.slopes.astype(np.float32)
 
-    def energy(self, sums: RadialSums, atoms: Atoms) -> float:
-        """Standard deviation of the energy, eV; infinite with pairs of which nothing is known."""
-        if sums.lost.any():
-            return np.inf
-        modes = sums.energy @ self.values
-        numbers = np.bincount(atoms.numbers)
-        lone = self.lone_modes({chemical_symbols[z]: int(numbers[z]) for z in np.flatnonzero(numbers)})
-        modes[: len(lone)] += lone
-        return float(np.sqrt(modes @ modes + (len(atoms) * self.residual.get("energy", 0.0)) ** 2))
+    def energy_and_grades(self, engine: Engine, atoms: Atoms) -> tuple[float, Array]:
+        """Standard deviation of the energy, eV, infinite with pairs of which nothing is known; grades of all atoms.
 
-    def forces_and_stress(self, sums: RadialSums, atoms: Atoms) -> tuple[Array, Array | None]:
+        These atoms are those of the last evaluation of the engine.
+        """
+        sums = engine.radial(self.grids, NODES, atoms, False)
+        modes = self.energy_modes(sums, atoms)
+        energy = float(np.sqrt(modes @ modes + (len(atoms) * self.residual.get("energy", 0.0)) ** 2))
+        return np.inf if sums.lost.any() else energy, sums.grades
+
+    def forces_and_stress(self, engine: Engine, atoms: Atoms) -> tuple[Array, Array | None]:
         """Standard deviations of forces (atoms, 3) and stress (6,), the latter None without a volume."""
-        assert sums.forces is not None
-        assert sums.virial is not None
+        sums = engine.radial(self.grids, NODES, atoms, True)
         n, residual = len(atoms), self.residual
-        pulls = sums.forces.reshape(3 * n, -1) @ self.single
+        pulls, virial = self.slope_modes(sums, atoms)
         squares = np.einsum("im,im->i", pulls, pulls).astype(float).reshape(n, 3)
         forces = np.sqrt(squares + residual.get("forces", 0.0) ** 2)
         forces[sums.lost] = np.inf
         volume = abs(float(np.linalg.det(atoms.cell.array)))
         if volume == 0:
             return forces, None
-        virial = sums.virial @ self.slopes
         stress = np.sqrt((virial**2).sum(axis=1) + (n * residual.get("virial", 0.0)) ** 2) / volume
         return forces, np.full(6, np.inf) if sums.lost.any() else stress
+
+    def energy_modes(self, sums: RadialSums, atoms: Atoms) -> Array:
+        """What each mode makes of the energy, eV; shape (modes,)."""
+        modes: Array = sums.energy @ self.values
+        numbers = np.bincount(atoms.numbers)
+        lone = self.lone_modes({chemical_symbols[z]: int(numbers[z]) for z in np.flatnonzero(numbers)})
+        modes[: len(lone)] += lone
+        return modes
+
+    def slope_modes(self, sums: RadialSums, atoms: Atoms) -> tuple[NDArray[np.floating], Array]:
+        """What each makes of forces, shape (3 atoms, modes), and of the virial, (6, modes), without lost pairs."""
+        assert sums.forces is not None
+        assert sums.virial is not None
+        return sums.forces.reshape(3 * len(atoms), -1) @ self.single, sums.virial @ self.slopes
 
 
 def _inwards(end: float, start: float, n: int) -> Array:

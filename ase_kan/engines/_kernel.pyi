@@ -83,6 +83,7 @@ class Kernel:
         at: Sequence[float],
         change: Sequence[float],
         rows: ArrayLike,
+        gaps: Sequence[float] = ...,
     ) -> None: ...
     def changes(self, positions: ArrayLike, numbers: ArrayLike, cell: ArrayLike, pbc: ArrayLike) -> int: ...
     def set_structure(

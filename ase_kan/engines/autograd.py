@@ -73,6 +73,7 @@ class ReferenceEngine(ABC):
         self._ranges: dict[Pair | None, tuple[float, float, tuple[Gap, ...], float]] = {}
         self._shifts = np.empty((3, 0))
         self._last: Structure | None = None
+        self._densities = np.zeros((0, 0))
 
     @abstractmethod
     def _terms(self, pairs: NearPairs, structure: Structure) -> Terms:
@@ -104,6 +105,9 @@ class ReferenceEngine(ABC):
     def last(self) -> Atoms | None:
         return None if self._last is None else self._last.atoms()
 
+    def densities(self) -> Array:
+        return self._densities
+
     def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
         self._last = None
         structure = Structure.of(atoms)
@@ -111,7 +115,7 @@ class ReferenceEngine(ABC):
         self._update_pairs(structure)
         pairs = self._near_pairs(structure.positions)
         terms = self._terms(pairs, structure)
-        energy, slope_over_r = terms.energy, terms.slope_over_r
+        energy, slope_over_r, self._densities = terms.energy, terms.slope_over_r, terms.densities
         found = self._extrapolation(pairs, self._outside_densities(structure, terms.densities))
         i, j, vectors = pairs.i, pairs.j, pairs.vectors
         n = len(atoms)

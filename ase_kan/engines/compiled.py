@@ -160,6 +160,9 @@ class KernelEngine(ABC):
         """Densities outside the data in the last evaluation: none where there are no densities."""
         return []
 
+    def densities(self) -> Array:
+        return self._reference.densities()
+
     def radial(self, grids: list[RadialGrid], nodes: int, atoms: Atoms, forces: bool) -> RadialSums:
         """Sums of the last evaluation, which was of these atoms, for functions that are linear between nodes."""
         if self._kernel is None or self._inner:

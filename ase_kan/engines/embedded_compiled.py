@@ -8,13 +8,9 @@ import numpy as np
 
 from ase_kan.engines.compiled import KernelEngine
 from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine, outside_densities
-from ase_kan.engines.guard import (
-    OutsideDensity,
-    covered,
-    densities_with_tolerance,
-)
+from ase_kan.engines.guard import OutsideDensity, covered, densities_covered
 from ase_kan.potentials.embedded_tables import EmbeddedTables
-from ase_kan.types import pair_name
+from ase_kan.types import Array, pair_name
 
 if TYPE_CHECKING:
     from ase_kan.engines import _kernel
@@ -50,8 +46,10 @@ class EmbeddedCompiledEngine(KernelEngine):
             for channel in range(channels):
                 embedding = potential.embeddings[element, channel]
                 table = embedding.table
+                low, high, gaps = densities_covered(potential, element, channel, self.limit)
                 kernel.add_embedding(
-                    *densities_with_tolerance(potential.density_domain(element, channel)),
+                    low,
+                    high,
                     *embedding.limits,
                     table.start,
                     table.end,
@@ -59,11 +57,19 @@ class EmbeddedCompiledEngine(KernelEngine):
                     list(table.at),
                     list(table.change),
                     table.rows[:, 0].copy(),
+                    [end for gap in gaps for end in gap],
                 )
         return kernel
+
+    def densities(self) -> Array:
+        if self._kernel is None or self._inner:
+            return self._reference.densities()
+        return self._of_kernel(self._kernel)
 
     def _densities_outside(self, kernel: _kernel.Kernel) -> list[OutsideDensity]:
         atoms = self.last()
         assert atoms is not None
-        densities = np.asarray(kernel.densities()).reshape(len(atoms), self.potential.channels)
-        return outside_densities(self.potential, atoms.numbers, densities)
+        return outside_densities(self.potential, atoms.numbers, self._of_kernel(kernel), self.limit)
+
+    def _of_kernel(self, kernel: _kernel.Kernel) -> Array:
+        return np.asarray(kernel.densities()).reshape(-1, self.potential.channels)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ase_kan.potentials.coverage import Gap, gaps_of, named_gaps, within_grade
+from ase_kan.potentials.coverage import (
+    Gap,
+    densities_within_grade,
+    density_gaps_of,
+    gaps_of,
+    named_gaps,
+    within_grade,
+)
 from ase_kan.types import Array, Index
 from ase_kan.warn import warn_user
 
@@ -36,7 +43,7 @@ class ExtrapolationError(ValueError):
 
 
 class OutsideDensity(NamedTuple):
-    """An atom of an embedded-atom potential whose density is outside the data of its element."""
+    """An atom of an embedded-atom potential whose density is outside the data of its element, or in a gap of them."""
 
     atom: int
     element: str
@@ -131,15 +138,15 @@ class Extrapolation:
                 worst[found.element] = found
         several = any(found.channel for found in self._found.densities)
         examples = ", ".join(
-            f"{w.element} {w.density:.4g}{f' in channel {w.channel}' if several else ''}, with data from "
-            f"{w.domain[0]:.4g} to {w.domain[1]:.4g}"
+            f"{w.element} {w.density:.4g}{f' in channel {w.channel}' if several else ''}, "
+            f"{'in a gap of' if _farness(w) < -TOLERANCE else 'with'} data from {w.domain[0]:.4g} to {w.domain[1]:.4g}"
             for w in worst.values()
         )
         return f"{self.densities} densities of atoms are outside the data of the potential ({examples})"
 
 
 def _farness(found: OutsideDensity) -> float:
-    """How far outside a density is, as a part of the width of the data."""
+    """How far outside a density is, as a part of the width of the data; negative in gaps."""
     low, high = found.domain
     return max(low - found.density, found.density - high) / max(high - low, 1e-300)
 
@@ -195,10 +202,13 @@ class Guard:
             warn_user(str(found), ExtrapolationWarning)
 
 
-def densities_with_tolerance(domain: tuple[float, float]) -> tuple[float, float]:
-    """The densities that count as covered by data."""
-    low, high = domain
-    return low - TOLERANCE * (high - low), high + TOLERANCE * (high - low)
+def densities_covered(potential: Any, element: str, channel: int, limit: float) -> tuple[float, float, tuple[Gap, ...]]:
+    """The ends of what counts as covered by the densities of an element, and the gaps; as `covered`."""
+    domain = potential.density_domain(element, channel)
+    (low, high), gaps = densities_within_grade(limit, domain, density_gaps_of(potential, element, channel))
+    slack = TOLERANCE * (domain[1] - domain[0])
+    low, high = low - slack, high + slack
+    return low, high, tuple((low if a <= domain[0] else a, high if b >= domain[1] else b) for a, b in gaps)
 
 
 def covered(potential: Any, pair: tuple[str, str] | None, limit: float) -> tuple[float, float, tuple[Gap, ...]]:

@@ -82,6 +82,9 @@ class Engine(Protocol):
     def evaluate(self, atoms: Atoms, per_atom: bool, changes: list[str]) -> Evaluation:
         """Energy, forces and virial without lone-atom energies, per atom as well on request; after `changes(atoms)`."""
 
+    def densities(self) -> Array:
+        """Densities of the atoms of the last evaluation, shape (atoms, channels)."""
+
     def radial(self, grids: list[RadialGrid], nodes: int, atoms: Atoms, forces: bool) -> RadialSums:
         """Sums of the last evaluation, which was of these atoms, for functions that are linear between nodes."""
 

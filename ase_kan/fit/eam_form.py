@@ -158,11 +158,11 @@ class Ranges:
         """The density whose F is zero."""
         return 0.0 if form.pinned[element] else float(self.mean[channel, element])
 
-    def value_at_reference(self, form: Form, channel: int, element: int, coefficients: Array) -> float:
-        """Of the spline with these coefficients."""
+    def value_at_reference(self, form: Form, channel: int, element: int, coefficients: Array) -> Array:
+        """Of the spline with these coefficients, or of splines with columns of them."""
         reference = np.array([self.reference(form, channel, element)])
-        values = basis(self.knots(form, channel, element), form.k, reference, 0)[0] @ coefficients
-        return float(values[0])
+        values: Array = basis(self.knots(form, channel, element), form.k, reference, 0)[0] @ coefficients
+        return values
 
     def splines(self, form: Form, channel: int, element: int, rho: Array, derivatives: int) -> list[Array]:
         """Splines of F, counted from the reference, with derivatives, each (n, embedding_size); linear outside."""

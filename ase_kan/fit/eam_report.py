@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import scipy.linalg
 
 from ase_kan.fit.eam_data import Chunks
 from ase_kan.fit.eam_descent import Place
 from ase_kan.fit.eam_rows import Chunk
+from ase_kan.fit.eam_solver import effective_count
 from ase_kan.fit.eam_survey import Survey
 from ase_kan.fit.equations import PROPERTIES
 from ase_kan.fit.groups import group_lines
@@ -17,6 +19,8 @@ from ase_kan.fit.result import FitResult
 from ase_kan.fit.structure_report import tell_counts
 from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.eam import KANEAM
+from ase_kan.potentials.eam_posterior import EAMPosterior
+from ase_kan.potentials.posterior import fewer_modes
 from ase_kan.types import Array, Index, Pair, pair_name
 from ase_kan.version import __version__
 
@@ -45,6 +49,7 @@ class _Errors:
 
     def __init__(self) -> None:
         self.squares, self.counts = np.zeros((2, 3)), np.zeros((2, 3))
+        self.weighted = np.zeros(3)  # of training
         self.groups: dict[str, tuple[Array, Array, list[int]]] = {}
 
     def add(self, chunk: Chunk, weighted: Array) -> None:
@@ -54,6 +59,8 @@ class _Errors:
         for which, rows in enumerate((known & chunk.training_rows, known & ~chunk.training_rows)):
             self.squares[which] += np.bincount(chunk.properties[rows], errors[rows] ** 2, 3)
             self.counts[which] += np.bincount(chunk.properties[rows], minlength=3)
+        training = chunk.training_rows
+        self.weighted += np.bincount(chunk.properties[training], weighted[training] ** 2, 3)
         names = np.array([group or "no group" for group in chunk.groups])
         for name in np.unique(names):
             rows = known & (names[chunk.owners] == name)
@@ -68,6 +75,16 @@ class _Errors:
         count = self.counts[int(held), n]
         return float(np.sqrt(self.squares[int(held), n] / count)) if count else None
 
+    def residual(self) -> dict[str, float]:
+        """RMS errors over training and held-out structures, of the properties that there are data of."""
+        counts = self.counts.sum(axis=0)
+        roots = np.sqrt(self.squares.sum(axis=0) / np.maximum(counts, 1))
+        return {name: float(roots[n]) for n, name in enumerate(PROPERTIES) if counts[n]}
+
+    def effective_count(self) -> float:
+        """The number of equally good training data whose mean square is as well known as the loss."""
+        return effective_count(self.weighted, self.counts[0])
+
     def by_group(self) -> dict[str, dict[str, float | int | None]]:
         """As `groups.group_errors` gives them."""
         found: dict[str, dict[str, float | int | None]] = {}
@@ -80,24 +97,24 @@ class _Errors:
 
 
 class _Histograms:
-    """Of distances by pair, and of the densities of the first channel by element."""
+    """Of distances by pair, and of densities by channel and element."""
 
     def __init__(self, chunks: Chunks, place: Place) -> None:
         form, ranges = chunks.form, place.state.ranges
         self.edges = np.linspace(form.start, form.cutoff, CELLS + 1)
         self.pairs: Index = np.zeros((len(form.pairs), CELLS), dtype=np.int64)
-        ends = zip(ranges.low[0], ranges.high[0], strict=True)
-        self.density_edges = [np.linspace(low, high if high > low else low + 1.0, CELLS + 1) for low, high in ends]
-        self.densities: Index = np.zeros((len(form.elements), CELLS), dtype=np.int64)
+        high = np.where(ranges.high > ranges.low, ranges.high, ranges.low + 1.0)
+        self.density_edges = np.linspace(ranges.low, high, CELLS + 1, axis=-1)
+        self.densities: Index = np.zeros((*ranges.low.shape, CELLS), dtype=np.int64)
 
     def add(self, chunk: Chunk, c: Array) -> None:
         """Those of a chunk; each pair of atoms counts once."""
         pairs = chunk.form.pair_of[chunk.kinds[chunk.i], chunk.kinds[chunk.j]]
         for number in range(len(self.pairs)):
             self.pairs[number] += np.histogram(chunk.distances[pairs == number], self.edges)[0] // 2
-        rho = chunk.densities(c)[0]
-        for a, rows in enumerate(chunk.members):
-            self.densities[a] += np.histogram(rho[rows], self.density_edges[a])[0]
+        for channel, rho in enumerate(chunk.densities(c)):
+            for a, rows in enumerate(chunk.members):
+                self.densities[channel, a] += np.histogram(rho[rows], self.density_edges[channel, a])[0]
 
 
 def result_of(
@@ -126,7 +143,7 @@ def result_of(
     groups = errors.by_group()
     if chunks.structures.group_key is not None:
         info["groups"] = groups
-    potential = _potential(chunks, seen, place, histograms, info)
+    potential = _potential(chunks, seen, place, histograms, _posterior(chunks, place, errors), info)
     lines = _lines(potential, table, pair, seen, weights)
     if chunks.structures.group_key is not None:
         lines += group_lines(groups)
@@ -151,7 +168,33 @@ def result_of(
     )
 
 
-def _potential(chunks: Chunks, seen: Survey, place: Place, histograms: _Histograms, info: dict[str, object]) -> KANEAM:
+def _posterior(chunks: Chunks, place: Place, errors: _Errors) -> EAMPosterior:
+    """Covariance s^2 (R^T R)^-1 of x, with R the factor of data and penalties and s^2 the loss per effective datum.
+
+    F is counted from its value at the reference, as in the potential.
+    """
+    state = place.state
+    form = replace(chunks.form, channels=len(state.c))
+    triangle = state.factor[:-1, :-1]
+    root = scipy.linalg.solve_triangular(triangle, np.eye(len(triangle))) * np.sqrt(
+        state.cost / errors.effective_count()
+    )
+    root[: len(form.elements)][np.array(form.pinned)] = 0.0
+    for c in range(form.channels):
+        for a in range(len(form.elements)):
+            at = form.embedding_at(c, a)
+            root[at] -= state.ranges.value_at_reference(form, c, a, root[at])
+    return EAMPosterior(fewer_modes(root), errors.residual())
+
+
+def _potential(
+    chunks: Chunks,
+    seen: Survey,
+    place: Place,
+    histograms: _Histograms,
+    posterior: EAMPosterior,
+    info: dict[str, object],
+) -> KANEAM:
     state = place.state
     form, x, ranges = replace(chunks.form, channels=len(state.c)), state.x, state.ranges
     n, channels = len(form.elements), range(form.channels)
@@ -183,10 +226,14 @@ def _potential(chunks: Chunks, seen: Survey, place: Place, histograms: _Histogra
         reference_energies={s: seen.baseline[s] + float(x[a]) for a, s in enumerate(form.elements)},
         coverage=coverage,
         density_coverage={
-            element: Coverage.of(histograms.density_edges[a], histograms.densities[a], float(ranges.low[0, a]))
+            element: tuple(
+                Coverage.of(histograms.density_edges[c, a], histograms.densities[c, a], float(ranges.low[c, a]))
+                for c in channels
+            )
             for a, element in enumerate(form.elements)
         },
         info=info,
+        posterior=posterior,
     )
 
 

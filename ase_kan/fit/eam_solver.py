@@ -133,10 +133,7 @@ class Solver:
         return penalty.rows(strength, penalty.gauge(ranges, self._scale_rows(c), c))
 
     def linearized(self, state: State) -> tuple[Array, float]:
-        """Triangular factor (size + 1, size + 1) of the rows of (x, c), the data last, and the effective count of data.
-
-        Source of the latter: B. L. Welch, Biometrika 34, 28 (1947); each property is as many data as it has values.
-        """
+        """Triangular factor (size + 1, size + 1) of the rows of (x, c), the data last, and the count of data."""
         factor = np.zeros((0, state.factor.shape[1] + state.c.size))
         squares, counts = np.zeros(3), np.zeros(3)
         for chunk in self.chunks:
@@ -148,11 +145,7 @@ class Solver:
             properties = chunk.properties[chunk.training_rows]
             squares += np.bincount(properties, errors**2, 3)
             counts += np.bincount(properties, minlength=3)
-        seen = squares > 0
-        effective = (
-            float(squares.sum() ** 2 / np.sum(squares[seen] ** 2 / counts[seen])) if seen.any() else counts.sum()
-        )
-        return factor, effective
+        return factor, effective_count(squares, counts)
 
     def strength(self, state: State, factor: Array, count: float, start: Strength) -> Strength:
         """What the evidence chooses."""
@@ -188,6 +181,15 @@ class Solver:
         form = self.form(state.c)
         starts = [np.concatenate([state.c, np.tile(_decay(form, p), (1, form.kinds, 1))]) for p in DECAYS]
         return min((self.state(start, strength) for start in starts), key=lambda found: found.cost).c
+
+
+def effective_count(squares: Array, counts: Array) -> float:
+    """The number of equally good data whose mean square is as well known as the sum of these of several properties.
+
+    B. L. Welch, Biometrika 34, 28 (1947); each property is as many data as it has values.
+    """
+    seen = squares > 0
+    return float(squares.sum() ** 2 / np.sum(squares[seen] ** 2 / counts[seen]) if seen.any() else counts.sum())
 
 
 def _decay(form: Form, rate: float) -> Array:

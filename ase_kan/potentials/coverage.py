@@ -1,4 +1,4 @@
-"""Which distances the data of a pair really have: a histogram, and the gaps in it.
+"""Which distances (or densities) the data really have: a histogram, and the gaps in it.
 
 The domain of a pair goes from its shortest distance to its cutoff, but a cold crystal has shells of neighbors with
 nothing in between, and the shortest distance may belong to a single pair. There the energy is what the penalty of the
@@ -22,6 +22,8 @@ Gap = tuple[float, float]
 CELLS, PAIRS_PER_CELL = 40, 5
 #: How far beyond an end (a part of it) the grade grows by one: below the data energies change faster than beyond.
 BELOW, BEYOND = 0.03, 0.3
+#: The same for densities, as a part of the width of the data.
+DENSITY_STEP = 0.1
 #: A cell is sparse that has fewer pairs than this, and less than this part of what a typical cell has.
 SPARSE, SPARSE_PART = 3, 0.1
 
@@ -85,6 +87,12 @@ def gaps_of(potential: Any, pair: tuple[str, str] | None) -> tuple[Gap, ...]:
     return () if known is None else tuple(known(pair))
 
 
+def density_gaps_of(potential: Any, element: str, channel: int) -> tuple[Gap, ...]:
+    """The gaps in the densities of an element, of potentials that know them."""
+    known = getattr(potential, "density_gaps", None)
+    return () if known is None else tuple(known(element, channel))
+
+
 def named_gaps(name: str, gaps: Sequence[Gap]) -> str:
     """For messages."""
     return f"{name} {' and '.join(f'{low:.3f} to {high:.3f} A' for low, high in gaps)}"
@@ -115,6 +123,32 @@ def grade(r: Array, domain: tuple[float, float], gaps: Sequence[Gap]) -> Array:
         within = np.minimum(left, right)
         outside = np.maximum(outside, np.where(np.isfinite(within), within, 0.0))
     return np.asarray(np.maximum(1 + outside, 0.0), dtype=np.float64)
+
+
+def density_grade(density: Array, domain: tuple[float, float], gaps: Sequence[Gap]) -> Array:
+    """How far densities lie outside the data: 1 at an edge, growing by one with every tenth of the width of the data.
+
+    Inside, and in gaps, as `grade`. F is a straight line beyond the data: it goes wrong more slowly than phi.
+    """
+    low, high = domain
+    step = DENSITY_STEP * ((high - low) or 1.0)
+    outside = np.maximum(low - density, density - high)
+    for start, end in gaps:
+        left = np.inf if start <= low else density - start
+        right = np.inf if end >= high else end - density
+        within = np.minimum(left, right)
+        outside = np.maximum(outside, np.where(np.isfinite(within), within, 0.0))
+    return np.asarray(np.maximum(1 + outside / step, 0.0), dtype=np.float64)
+
+
+def densities_within_grade(
+    limit: float, domain: tuple[float, float], gaps: Sequence[Gap]
+) -> tuple[tuple[float, float], tuple[Gap, ...]]:
+    """As `within_grade`."""
+    low, high = domain
+    more = (limit - 1) * DENSITY_STEP * ((high - low) or 1.0)
+    moved = [(a if a <= low else a + more, b if b >= high else b - more) for a, b in gaps]
+    return (low - more, high + more), tuple((a, b) for a, b in moved if a < b)
 
 
 def within_grade(

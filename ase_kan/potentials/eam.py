@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import combinations_with_replacement
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ase_kan.potentials import eam_schema, storage
-from ase_kan.potentials.coverage import Coverage, Gap, named_gaps
+from ase_kan.potentials import eam_file, eam_schema, storage
+from ase_kan.potentials.coverage import Coverage, Gap, density_grade, grade, named_gaps
 from ase_kan.potentials.eam_edges import Edge, fading_below, repulsive_below, steepest, straight_beyond
-from ase_kan.potentials.eam_schema import EMBEDDED, KIND
+from ase_kan.potentials.eam_posterior import EAMPosterior
+from ase_kan.potentials.posterior import Modes
+from ase_kan.potentials.protocol import distances
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
-from ase_kan.version import __version__
 
 #: What a density may depend on: the element of the neighbor alone, or those of both atoms.
 DENSITIES = eam_schema.DENSITIES
@@ -61,10 +62,12 @@ class KANEAM:
         E0, eV.
     coverage : mapping of pair to Coverage
         Histograms of distances.
-    density_coverage : mapping of str to Coverage
-        Histograms of the densities of each element in the first channel.
+    density_coverage : mapping of str to tuple of Coverage
+        Histograms of the densities of each element, in each channel.
     info : dict
         What the fit wants remembered; must be JSON.
+    posterior : EAMPosterior, optional
+        How well E0, phi and F are known.
 
     Raises
     ------
@@ -87,8 +90,9 @@ class KANEAM:
     density_domains: Array
     reference_energies: Mapping[str, float]
     coverage: Mapping[Pair, Coverage] = field(default_factory=dict)
-    density_coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    density_coverage: Mapping[str, tuple[Coverage, ...]] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
+    posterior: EAMPosterior | None = None
 
     def __post_init__(self) -> None:
         eam_schema.check(*self._parts())
@@ -147,10 +151,72 @@ class KANEAM:
         known = self.coverage.get(self._known(pair))
         return () if known is None else known.gaps(self.domain(pair))
 
-    def density_gaps(self, element: str) -> tuple[Gap, ...]:
-        """Ranges of the densities of an element in the first channel where its data have hardly any atoms."""
+    def density_gaps(self, element: str, channel: int = 0) -> tuple[Gap, ...]:
+        """Ranges of the densities of an element where its data have hardly any atoms."""
+        domain = self.density_domain(element, channel)
         known = self.density_coverage.get(element)
-        return () if known is None else known.gaps(self.density_domain(element))
+        # Files of earlier versions have the histogram of the first channel only.
+        return () if known is None or channel >= len(known) else known[channel].gaps(domain)
+
+    def grade(self, r: ArrayLike, pair: Pair) -> Array:
+        """How far distances, of any shape, lie outside the data of a pair: 1 at their edge (`coverage.grade`)."""
+        return grade(distances(r), self.domain(pair), self.gaps(pair))
+
+    def density_grade(self, density: Array, element: str, channel: int = 0) -> Array:
+        """How far densities lie outside the data of an element: 1 at their edge (`coverage.density_grade`)."""
+        return density_grade(density, self.density_domain(element, channel), self.density_gaps(element, channel))
+
+    def modes(self, r: Array, pair: Pair) -> Modes:
+        """Values (eV) and slopes at distances (n,) of functions whose squares add up to the variance of phi.
+
+        Those of F go with them, mode by mode; f is taken to be known. Straight below the data.
+        """
+        edge = self.pair_edge(pair)
+        first = len(self.elements) + self._all_pairs().index(self._known(pair)) * self.grid
+        return self._known_posterior().modes(edge, first, r, self.domain(pair)[0], edge.high)
+
+    def blind(self, r: Array, pair: Pair) -> NDArray[np.bool_]:
+        """Where nothing can be said of phi, a mask (n,): below the data its core is made up."""
+        return np.asarray(r < self.domain(pair)[0] * (1 - 1e-9))
+
+    def density_modes(self, density: Array, element: str, channel: int = 0) -> Modes:
+        """Values (eV) and slopes of the modes of F at densities (n,); straight outside its grid."""
+        edge = self.embedding_edge(element, channel)
+        n = len(self.elements)
+        before = self._channel(channel) * n + self._element(element)
+        first = n + len(self._all_pairs()) * self.grid + before * (self.embedding_grid + self.k)
+        return self._known_posterior().modes(edge, first, density, edge.low, edge.high)
+
+    def lone_modes(self, counts: Mapping[str, int]) -> Array:
+        """What the modes add to the energy of so many atoms of each element, eV; shape (modes,)."""
+        factor = self._known_posterior().factor
+        total: Array = np.array([counts.get(symbol, 0) for symbol in self.elements]) @ factor[: len(self.elements)]
+        return total
+
+    @property
+    def residual(self) -> Mapping[str, float]:
+        """What the fit leaves open, by property, as noise or physics beyond it (`EAMPosterior`)."""
+        return self._known_posterior().residual
+
+    def shifted(self, factors: Array) -> KANEAM:
+        """With the modes added, each times a factor: a sample of the posterior if these are standard normal."""
+        n, posterior = len(self.elements), self._known_posterior()
+        energies, phi, embedding = np.split(posterior.factor @ factors, [n, n + self.pair_coefficients.size])
+        return replace(
+            self,
+            reference_energies={
+                s: self.reference_energies[s] + float(e) for s, e in zip(self.elements, energies, strict=True)
+            },
+            pair_coefficients=self.pair_coefficients + phi.reshape(self.pair_coefficients.shape),
+            embedding_coefficients=self.embedding_coefficients + embedding.reshape(self.embedding_coefficients.shape),
+            posterior=None,
+        )
+
+    def _known_posterior(self) -> EAMPosterior:
+        """The posterior; `ValueError` for potentials without one."""
+        if self.posterior is None:
+            raise ValueError("the potential does not know its errors: fit(structures, model='eam') makes one that does")
+        return self.posterior
 
     def pair_edge(self, pair: Pair) -> Edge:
         """phi of a pair within its data."""
@@ -228,49 +294,12 @@ class KANEAM:
     @classmethod
     def restore(cls, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> KANEAM:
         """From the content of a file that has been checked."""
-        pairs = {sorted_pair(entry["elements"]): entry for entry in header["pairs"]}
-        histograms = zip(header["elements"], header["density_coverage"], strict=True)
-        arrays = {name: tensors[name].numpy() for name in eam_schema.ARRAYS}
-        return cls(
-            elements=tuple(header["elements"]),
-            densities=header["densities"],
-            start=header["start"],
-            cutoff=header["cutoff"],
-            grid=header["grid"],
-            embedding_grid=header["embedding_grid"],
-            k=header["k"],
-            pair_coefficients=arrays["pair_coefficients"],
-            density_coefficients=arrays["density_coefficients"],
-            embedding_coefficients=arrays["embedding_coefficients"],
-            embedding_ends=arrays["embedding_ends"],
-            density_domains=arrays["density_domains"],
-            domains={pair: (entry["domain"][0], entry["domain"][1]) for pair, entry in pairs.items()},
-            reference_energies=header["reference_energies"],
-            coverage={pair: known for pair, e in pairs.items() if (known := Coverage.restore(e["coverage"]))},
-            density_coverage={element: known for element, e in histograms if (known := Coverage.restore(e))},
-            info=header["info"],
-        )
+        return cls(**eam_file.arguments(header, tensors))
 
     def _parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Header and arrays of its file."""
 
-        def histogram(known: Coverage | None) -> dict[str, Any] | None:
-            return None if known is None else {name: list(values) for name, values in asdict(known).items()}
-
-        header = {
-            "ase_kan": __version__,
-            KIND: EMBEDDED,
-            "elements": list(self.elements),
-            **{name: getattr(self, name) for name in _SCALARS},
-            "pairs": [
-                {"elements": list(pair), "domain": list(ends), "coverage": histogram(self.coverage.get(pair))}
-                for pair, ends in self.domains.items()
-            ],
-            "density_coverage": [histogram(self.density_coverage.get(element)) for element in self.elements],
-            "reference_energies": dict(self.reference_energies),
-            "info": self.info,
-        }
-        return header, {name: torch.from_numpy(np.array(getattr(self, name), float)) for name in eam_schema.ARRAYS}
+        return eam_file.header(self), eam_file.arrays(self)
 
     def describe(self) -> str:
         """Elements, domains, functions and what the fit reported, as lines of text."""
@@ -319,5 +348,4 @@ class KANEAM:
         return channel
 
 
-_SCALARS = ("densities", "start", "cutoff", "grid", "embedding_grid", "k")
 _MAPPINGS = ("domains", "reference_energies", "coverage", "density_coverage")

@@ -12,6 +12,7 @@ from torch import Tensor
 from ase_kan.potentials.schema import (
     DISTANCE,
     ENERGY,
+    FACTOR,
     LARGEST,
     MOST_COUNTS,
     coverage,
@@ -22,6 +23,7 @@ from ase_kan.potentials.schema import (
     or_none,
     record,
     remembered,
+    residuals,
     sequence,
     symbol,
     text,
@@ -48,6 +50,14 @@ def density_coverage(value: Any, where: str) -> None:
     edges, counts = value["edges"], value["counts"]
     if len(edges) != len(counts) + 1 or any(a >= b for a, b in pairwise(edges)):
         raise ValueError(f"{where}.edges must ascend and be one more than there are counts")
+
+
+def density_coverages(value: Any, where: str) -> None:
+    """Those of an element: one of each channel; files of earlier versions have one histogram, or None."""
+    if isinstance(value, list):
+        sequence(density_coverage, 0, MOST_CHANNELS)(value, where)
+    else:
+        or_none(density_coverage)(value, where)
 
 
 def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
@@ -89,8 +99,9 @@ def _check_pairs(header: Mapping[str, Any]) -> None:
 def _check_arrays(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     n, grid = len(header["elements"]), header["grid"]
     kinds = n if header["densities"] == DENSITIES[0] else n * n
-    for name in sorted(ARRAYS.keys() ^ tensors.keys()):
-        raise ValueError(f"the array {name} is {'missing' if name in ARRAYS else 'unknown'}")
+    expected = ARRAYS.keys() | ({FACTOR} if header.get("posterior") is not None else set())
+    for name in sorted(expected ^ tensors.keys()):
+        raise ValueError(f"the array {name} is {'missing' if name in expected else 'unknown'}")
     densities = tensors["density_coefficients"]
     channels = densities.shape[0] if densities.ndim == ARRAYS["density_coefficients"] else 0
     if not 1 <= channels <= MOST_CHANNELS:
@@ -110,6 +121,18 @@ def _check_arrays(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> N
         # NaN compares as false.
         if not bool((array.abs() <= LARGEST).all()):
             raise ValueError(f"the array {name} has NaN or numbers beyond {LARGEST:g}")
+    for place, entry in enumerate(header["density_coverage"]):
+        if isinstance(entry, list) and len(entry) not in (0, channels):
+            raise ValueError(f"header.density_coverage[{place}] must have {channels} histograms, got {len(entry)}")
+    if FACTOR in expected:
+        rows = n + shapes["pair_coefficients"][0] * grid
+        rows += channels * n * (header["embedding_grid"] + header["k"])
+        factor = tensors[FACTOR]
+        known = factor.dtype == torch.float32 and factor.ndim == 2 and 0 < factor.shape[1] <= MOST_COUNTS
+        if not known or len(factor) != rows:
+            raise ValueError(f"the array {FACTOR} must be float32 with {rows} rows, got shape {tuple(factor.shape)}")
+        if not bool((factor.abs() <= LARGEST).all()):
+            raise ValueError(f"the array {FACTOR} has NaN or numbers beyond {LARGEST:g}")
     if not bool((tensors["embedding_ends"].diff(dim=2) > 0).all()):
         raise ValueError("the array embedding_ends must ascend")
     if not bool((tensors["density_domains"].diff(dim=2) >= 0).all()):
@@ -121,6 +144,7 @@ DENSITY_HISTOGRAM = record(
 )
 PAIR = record(elements=sequence(symbol, 2, 2), domain=sequence(DISTANCE, 2, 2), coverage=or_none(coverage))
 HEADER = record(
+    ("posterior",),  # not from fits of earlier versions, and of potentials that are no fits
     ase_kan=text,
     kind=one_of(EMBEDDED),
     elements=sequence(symbol, 1, MOST_ELEMENTS),
@@ -131,7 +155,8 @@ HEADER = record(
     embedding_grid=one_of_range(1, MOST_CELLS),
     k=one_of_range(2, HIGHEST_DEGREE),
     pairs=sequence(PAIR, 1, MOST_ELEMENTS * (MOST_ELEMENTS + 1) // 2),
-    density_coverage=sequence(or_none(density_coverage), 1, MOST_ELEMENTS),
+    density_coverage=sequence(density_coverages, 1, MOST_ELEMENTS),
     reference_energies=lone_atoms,
     info=remembered,
+    posterior=or_none(record(residual=residuals)),
 )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ase_kan.potentials.coverage import Gap, gaps_of
+from ase_kan.potentials.coverage import Gap, density_gaps_of, gaps_of
 from ase_kan.potentials.features import limited, value_and_slope
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
 from ase_kan.potentials.quintics import INNER, Function, Table, tabulate_functions
@@ -114,6 +114,10 @@ class EmbeddedTables:
     def gaps(self, pair: Pair) -> tuple[Gap, ...]:
         """Those of the original, if it knows them."""
         return gaps_of(self.original, pair)
+
+    def density_gaps(self, element: str, channel: int = 0) -> tuple[Gap, ...]:
+        """Those of the original, if it knows them."""
+        return density_gaps_of(self.original, element, channel)
 
     def breakpoints(self, pair: Pair) -> tuple[float, ...]:
         return self.original.breakpoints(pair)

@@ -114,18 +114,8 @@ class Posterior:
         lone: Sequence[str] = (),
         residual: Mapping[str, float] | None = None,
     ) -> Posterior:
-        """With as few modes as have nearly all of the variance of every coefficient; the rest scales these up."""
-        deviation = np.sqrt((factor**2).sum(axis=1))
-        safe = np.where(deviation > 0, deviation, 1.0)
-        u, s, _ = np.linalg.svd(factor / safe[:, None], full_matrices=False)
-        # Signs are free: the largest entry of each mode is positive, on every processor.
-        u *= np.sign(u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])])
-        share = np.cumsum((u * s) ** 2, axis=1)
-        enough = (share >= 1 - LEFT_OUT).all(axis=0)
-        modes = min(int(enough.argmax()) + 1 if enough.any() else len(s), MOST_MODES)
-        kept = u[:, :modes] * s[:modes] / np.sqrt(np.maximum(share[:, modes - 1], 1e-12))[:, None]
-        small = (kept * deviation[:, None]).astype(np.float32).astype(float)
-        return cls(small, tuple(pairs), tuple(lone), dict(residual or {}))
+        """With the modes that `fewer_modes` keeps."""
+        return cls(fewer_modes(factor), tuple(pairs), tuple(lone), dict(residual or {}))
 
     def header(self) -> dict[str, Any]:
         """All that is not an array, ready for JSON."""
@@ -182,6 +172,20 @@ class Posterior:
                 np.where(beyond, -FADING * value * fading / r[:, None], slope),
             ]
         )
+
+
+def fewer_modes(factor: Array) -> Array:
+    """As few modes as have nearly all of the variance of every coefficient; the rest scales these up. In float32."""
+    deviation = np.sqrt((factor**2).sum(axis=1))
+    safe = np.where(deviation > 0, deviation, 1.0)
+    u, s, _ = np.linalg.svd(factor / safe[:, None], full_matrices=False)
+    # Signs are free: the largest entry of each mode is positive, on every processor.
+    u *= np.sign(u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])])
+    share = np.cumsum((u * s) ** 2, axis=1)
+    enough = (share >= 1 - LEFT_OUT).all(axis=0)
+    modes = min(int(enough.argmax()) + 1 if enough.any() else len(s), MOST_MODES)
+    kept = u[:, :modes] * s[:modes] / np.sqrt(np.maximum(share[:, modes - 1], 1e-12))[:, None]
+    return np.asarray((kept * deviation[:, None]).astype(np.float32).astype(float))
 
 
 def _count(pair: PairPosterior) -> int:

@@ -46,7 +46,7 @@ def potential(densities="alloy", channels=2, **changes):
         "density_domains": ends,
         "reference_energies": {"Cu": -1.0, "Ni": 2.0},
         "coverage": {("Cu", "Cu"): Coverage((2.2, 3.0, 4.0, 4.5, 5.0), (5, 0, 0, 9))},
-        "density_coverage": {"Cu": Coverage((1.0, 3.0, 6.0, 9.0), (10, 20, 3))},
+        "density_coverage": {"Cu": (Coverage((1.0, 3.0, 6.0, 9.0), (10, 20, 3)),) * channels},
         "info": {"made": "by hand"},
     }
     return KANEAM(**keywords | changes)

@@ -147,7 +147,10 @@ void embed(const View& s, std::size_t begin, std::size_t end, const double* dens
                 quintic(row, t, p, d);
                 d = d * row[6];
                 slope += where(mine, d), energy += where(mine, p + d * (rho - x));
-                sums.densities += count((less(rho, all(table.low)) | less(all(table.high), rho)) & mine);
+                unsigned outside = less(rho, all(table.low)) | less(all(table.high), rho);
+                for (std::size_t g = 0; g < table.n_gaps; ++g)
+                    outside |= less(rho, all(table.gaps[2 * g + 1])) & ~less(rho, all(table.gaps[2 * g]));
+                sums.densities += count(outside & mine);
                 sums.inner |= ((less(rho, all(table.least)) | less(all(table.most), rho)) & mine) != 0;
             }
             store(push + at, slope);

@@ -131,20 +131,23 @@ class Kernel {
 
     // F of the next channel of the next element.
     void add_embedding(double low, double high, double least, double most, double start, double end, double slope,
-                       std::vector<double> at, std::vector<double> change, Rows rows) {
+                       std::vector<double> at, std::vector<double> change, Rows rows, std::vector<double> gaps) {
         const double numbers[] = {low, high, start, end, slope};
-        require(all_finite(numbers, 5) && all_finite(at.data(), at.size()) && all_finite(rows.data(), rows.size()),
+        require(all_finite(numbers, 5) && all_finite(at.data(), at.size()) && all_finite(rows.data(), rows.size()) &&
+                    all_finite(gaps.data(), gaps.size()),
                 "a table must be of finite numbers");
+        require(gaps.size() % 2 == 0, "a gap has two ends");
         require(start < end && least <= start && most >= end,
                 "an embedding table must end after it starts, within its limits");
         check_map(start, slope, at, change, rows, {start, end});
         require(rows.shape(1) == kan::ROW, "an embedding table has one function");
         kan::System& s = sums_.system;
         s.embeddings.reserve(s.embeddings.size() + 1);  // nothing throws between the two
-        s.table_memory.push_back({std::move(at), std::move(change), {}, {rows.data(), rows.data() + rows.size()}});
+        s.table_memory.push_back({std::move(at), std::move(change), std::move(gaps), {rows.data(), rows.data() + rows.size()}});
         const kan::TableMemory& memory = s.table_memory.back();
         s.embeddings.push_back({low, high, least, most, start, end, slope, memory.at.data(), memory.change.data(),
-                                memory.at.size(), memory.rows.data(), static_cast<int>(rows.shape(0))});
+                                memory.at.size(), memory.rows.data(), static_cast<int>(rows.shape(0)),
+                                memory.gaps.data(), memory.gaps.size() / 2});
     }
 
     // Which of positions, numbers, cell and pbc differ from those of the last calculation: bits 0 to 3.
@@ -360,7 +363,7 @@ NB_MODULE(_kernel, m) {
         .def("add_table", &Kernel::add_table, "cutoff"_a, "low"_a, "high"_a, "start"_a, "slope"_a, "at"_a, "change"_a,
              "rows"_a, "gaps"_a = std::vector<double>())
         .def("add_embedding", &Kernel::add_embedding, "low"_a, "high"_a, "least"_a, "most"_a, "start"_a, "end"_a,
-             "slope"_a, "at"_a, "change"_a, "rows"_a)
+             "slope"_a, "at"_a, "change"_a, "rows"_a, "gaps"_a = std::vector<double>())
         .def("changes", &Kernel::changes, nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(),
              nb::arg().noconvert())
         .def("set_structure", &Kernel::set_structure)

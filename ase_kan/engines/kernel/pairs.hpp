@@ -44,6 +44,8 @@ struct Embedding {
     std::size_t breaks;
     const double* rows;
     int n_rows;
+    const double* gaps;             // ends of each gap in the data
+    std::size_t n_gaps;
 };
 
 // Clusters j that half cluster i meets when i is moved by a lattice translation.
