@@ -18,27 +18,23 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from ase_kan.analysis.embedded_uncertainty import EmbeddedModeTable, UncertainEmbedded
-from ase_kan.analysis.uncertainty import ModeTable, UncertainPotential, Uncertainty
-from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
 from ase_kan.engines.compiled import CompiledEngine, KernelEngine, compiled_available
-from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
 from ase_kan.engines.embedded_compiled import EmbeddedCompiledEngine
 from ase_kan.engines.guard import Extrapolation, Guard
 from ase_kan.engines.protocol import Engine, Evaluation, Structure, known_symbols
 from ase_kan.engines.radial import kinds_of
-from ase_kan.potentials.embedded_tables import EmbeddedTables
-from ase_kan.potentials.files import load_potential
-from ase_kan.potentials.potential import KANPotential
+from ase_kan.potentials.compiled import EmbeddedTables, SplinePotential, original_of
 from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential
-from ase_kan.potentials.tables import SplinePotential, tabulate_once
+from ase_kan.potentials.stored import load_compiled
 from ase_kan.types import Array
 from ase_kan.warn import warn_user
 
 if TYPE_CHECKING:
     from kan import KAN
 
+    from ase_kan.analysis.uncertainty import ModeTable, Uncertainty
     from ase_kan.engines._kernel import Motion, Relaxation
+    from ase_kan.engines.autograd import ReferenceEngine
 
 ENGINES = ("auto", "compiled", "autograd")
 PER_ATOM = ("energies", "stresses")
@@ -104,7 +100,7 @@ class KANCalculator(Calculator):
             raise ValueError(f"skin must be zero or a positive distance, got {skin}")
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
-        self.potential = _as_potential(potential)
+        self.potential = _as_potential(potential, engine)
         if not (np.isfinite(grade) and grade >= 1):
             raise ValueError(f"grade must be 1, at the edge of the data, or more, got {grade}")
         self._wanted = engine, skin, threads, grade
@@ -224,6 +220,8 @@ class KANCalculator(Calculator):
         ValueError
             If the potential does not know its errors (it comes from a pykan model, say), and as for a calculation.
         """
+        from ase_kan.analysis.uncertainty import Uncertainty
+
         with self._lock:
             atoms = self._last_atoms() if atoms is None else atoms
             if changes := self._changes(atoms):
@@ -233,12 +231,16 @@ class KANCalculator(Calculator):
             return Uncertainty(energy, grades, partial(self._forces_and_stress, modes, Structure.of(atoms).copy()))
 
     def _mode_table(self, atoms: Atoms) -> ModeTable:
+        from ase_kan.analysis.embedded_uncertainty import EmbeddedModeTable, UncertainEmbedded
+        from ase_kan.analysis.uncertainty import ModeTable, UncertainPotential
+
         kinds = kinds_of(known_symbols(atoms.numbers, self.potential)[0])
-        if isinstance(self.potential, UncertainEmbedded):
-            return EmbeddedModeTable(self.potential, kinds)
-        if isinstance(self.potential, UncertainPotential):
-            return ModeTable(self.potential, kinds)
-        kind = type(self.potential).__name__
+        original = original_of(self.potential)
+        if isinstance(original, UncertainEmbedded):
+            return EmbeddedModeTable(original, kinds)
+        if isinstance(original, UncertainPotential):
+            return ModeTable(original, kinds)
+        kind = type(original).__name__
         raise ValueError(f"uncertainties are those of a fitted KANPotential or KANEAM, and a {kind} knows none")
 
     def _forces_and_stress(self, modes: ModeTable, structure: Structure) -> tuple[Array, Array | None]:
@@ -328,28 +330,45 @@ class KANCalculator(Calculator):
 
 
 def _make_engine(potential: Potential, wanted: str, skin: float | None, threads: int | None, limit: float) -> Engine:
-    embedded = isinstance(potential, EmbeddedAtomPotential)
-    reference: type[ReferenceEngine] = EmbeddedAutogradEngine if embedded else AutogradEngine
-    compiled: type[KernelEngine] = EmbeddedCompiledEngine if embedded else CompiledEngine
     if wanted == "autograd":
-        return reference(potential, skin, limit)
+        return _reference(potential, skin, limit)
     if wanted == "auto" and not compiled_available():
         warn_user("ase_kan was installed without its compiled engine: using autograd, which is slower")
-        return reference(potential, skin, limit)
-    try:
-        tables = potential if isinstance(potential, SplinePotential | EmbeddedTables) else tabulate_once(potential)
-    except ValueError as error:
-        if wanted == "compiled":
-            raise
-        warn_user(f"the potential cannot be compiled ({error}): using autograd, which is slower")
-        return reference(potential, skin, limit)
-    return compiled(tables, skin, threads, limit)
+        return _reference(potential, skin, limit)
+    if not isinstance(potential, SplinePotential | EmbeddedTables):
+        from ase_kan.potentials.tables import tabulate_once
+
+        try:
+            potential = tabulate_once(potential)
+        except ValueError as error:
+            if wanted == "compiled":
+                raise
+            warn_user(f"the potential cannot be compiled ({error}): using autograd, which is slower")
+            return _reference(potential, skin, limit)
+    compiled: type[KernelEngine] = EmbeddedCompiledEngine if isinstance(potential, EmbeddedTables) else CompiledEngine
+    return compiled(potential, skin, threads, limit)
 
 
-def _as_potential(potential: Any) -> Potential:
+def _reference(potential: Potential, skin: float | None, limit: float) -> ReferenceEngine:
+    from ase_kan.engines.autograd import AutogradEngine
+    from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
+
+    embedded = isinstance(potential, EmbeddedAtomPotential)
+    return EmbeddedAutogradEngine(potential, skin, limit) if embedded else AutogradEngine(potential, skin, limit)
+
+
+def _as_potential(potential: Any, engine: str) -> Potential:
     if isinstance(potential, str | os.PathLike):
+        # Tables in the file run without torch, which takes seconds to import.
+        compiled = None if engine == "autograd" else load_compiled(potential)
+        if compiled is not None:
+            return compiled
+        from ase_kan.potentials.files import load_potential
+
         return load_potential(potential)
     if hasattr(potential, "act_fun"):  # a pykan model, recognised without importing pykan
+        from ase_kan.potentials.potential import KANPotential
+
         return KANPotential.from_pykan(potential)
     if isinstance(potential, PairPotential | EmbeddedAtomPotential):
         return potential

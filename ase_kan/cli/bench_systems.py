@@ -21,7 +21,8 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from ase_kan.exports.extras import optional
-from ase_kan.potentials.setfl import from_setfl, is_setfl
+from ase_kan.potentials.files import is_setfl
+from ase_kan.potentials.setfl import from_setfl
 
 CUTOFF, TIMESTEP, TEMPERATURE, DENSITY = 2.5, 0.005, 1.44, 0.8442
 METAL_TEMPERATURE, METAL_TIMESTEP = 300.0, 1 * units.fs

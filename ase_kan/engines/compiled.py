@@ -8,25 +8,24 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from copy import copy
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_kan.engines.autograd import AutogradEngine, ReferenceEngine
 from ase_kan.engines.guard import Extrapolation, Found, OutsideDensity, covered
 from ase_kan.engines.neighbors import check_limits, periodic_box
 from ase_kan.engines.protocol import CHANGES, Evaluation, RadialGrid, RadialSums, Structure, known_symbols
 from ase_kan.engines.radial import kind_numbers, kinds_of, radial_sums
+from ase_kan.potentials.compiled import SplinePotential
 from ase_kan.potentials.coverage import Gap
-from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, pair_name
 
 if TYPE_CHECKING:
     from ase_kan.engines._kernel import Motion, Relaxation
+    from ase_kan.engines.autograd import ReferenceEngine
 
 try:
     from ase_kan.engines import _kernel
@@ -63,18 +62,15 @@ class KernelSums(NamedTuple):
 class KernelEngine(ABC):
     """Tables in the compiled kernel; anything closer than they go, or wrong, is left to the autograd engine."""
 
-    #: The engine that does that.
-    reference: ClassVar[type[ReferenceEngine]]
-
     def __init__(self, potential: Any, skin: float | None, threads: int | None, limit: float = 1.0) -> None:
         if _kernel is None:
             raise ValueError("ase_kan was installed without its compiled engine: use engine='autograd', or reinstall "
                              "where a C++17 compiler is at hand")  # fmt: skip
         self.potential = potential
+        self._given_skin = skin
         self.skin = COMPILED_SKIN * potential.cutoff if skin is None else skin
         self.threads = threads
         self.limit = limit
-        self._reference = type(self).reference(potential, skin, limit)
         self._kernel: _kernel.Kernel | None = None
         self._symbols: list[str] = []
         self._gaps: list[tuple[str, Gap]] = []
@@ -83,11 +79,14 @@ class KernelEngine(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         # Lists and tables are made again: a copy starts as if it had seen no atoms.
-        return self.__dict__ | {"_kernel": None, "_symbols": [], "_reference": copy(self._reference)}
+        state = self.__dict__ | {"_kernel": None, "_symbols": []}
+        state.pop("_reference", None)
+        return state
 
     @property
     def builds(self) -> int:
-        return self._builds + (self._kernel.builds if self._kernel else 0) + self._reference.builds
+        reference = self._reference.builds if "_reference" in self.__dict__ else 0
+        return self._builds + (self._kernel.builds if self._kernel else 0) + reference
 
     def changes(self, atoms: Atoms) -> list[str]:
         if self._kernel is None:
@@ -146,6 +145,14 @@ class KernelEngine(ABC):
         """Every pair and density outside the data in the last evaluation."""
         return Found(*self._kernel.outside(), self._densities_outside(self._kernel)) if self._kernel else _nothing()
 
+    @cached_property
+    def _reference(self) -> ReferenceEngine:
+        """The autograd engine: made, and torch with it, when atoms are closer than the tables go."""
+        return self._new_reference()
+
+    @abstractmethod
+    def _new_reference(self) -> ReferenceEngine: ...
+
     @abstractmethod
     def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
         """A kernel with tables for these elements, or [""] for all; their gaps go to `_gaps`."""
@@ -197,8 +204,12 @@ class KernelEngine(ABC):
 class CompiledEngine(KernelEngine):
     """Tables of a pair potential."""
 
-    reference = AutogradEngine
     potential: SplinePotential
+
+    def _new_reference(self) -> ReferenceEngine:
+        from ase_kan.engines.autograd import AutogradEngine
+
+        return AutogradEngine(self.potential, self._given_skin, self.limit)
 
     def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
         pairs = kinds_of(symbols)

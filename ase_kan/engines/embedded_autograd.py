@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from ase_kan.engines.autograd import NearPairs, ReferenceEngine, Terms, over_r
-from ase_kan.engines.guard import OutsideDensity, densities_covered
+from ase_kan.engines.guard import OutsideDensity, outside_densities
 from ase_kan.engines.protocol import Structure
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
@@ -66,23 +66,3 @@ class EmbeddedAutogradEngine(ReferenceEngine):
 
     def _outside_densities(self, structure: Structure, densities: Array) -> list[OutsideDensity]:
         return outside_densities(self.potential, structure.numbers, densities, self.limit)
-
-
-def outside_densities(
-    potential: EmbeddedAtomPotential, numbers: Index, densities: Array, limit: float
-) -> list[OutsideDensity]:
-    """Of densities of shape (atoms, channels), those that the data of their elements do not cover, up to a grade."""
-    found = []
-    for number in np.unique(numbers):
-        element = chemical_symbols[number]
-        mine = np.flatnonzero(numbers == number)
-        for channel in range(potential.channels):
-            domain = potential.density_domain(element, channel)
-            low, high, gaps = densities_covered(potential, element, channel, limit)
-            rho = densities[mine, channel]
-            outside = (rho < low) | (rho > high)
-            for start, end in gaps:
-                outside |= (rho >= start) & (rho < end)
-            for n in np.flatnonzero(outside):
-                found.append(OutsideDensity(int(mine[n]), element, channel, float(rho[n]), domain))
-    return found

@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ase_kan.engines.compiled import KernelEngine
-from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine, outside_densities
-from ase_kan.engines.guard import OutsideDensity, covered, densities_covered
-from ase_kan.potentials.embedded_tables import EmbeddedTables
+from ase_kan.engines.guard import OutsideDensity, covered, densities_covered, outside_densities
+from ase_kan.potentials.compiled import EmbeddedTables
 from ase_kan.types import Array, pair_name
 
 if TYPE_CHECKING:
     from ase_kan.engines import _kernel
+    from ase_kan.engines.autograd import ReferenceEngine
 
 
 class EmbeddedCompiledEngine(KernelEngine):
     """Tables of an embedded-atom potential."""
 
-    reference = EmbeddedAutogradEngine
     potential: EmbeddedTables
+
+    def _new_reference(self) -> ReferenceEngine:
+        from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
+
+        return EmbeddedAutogradEngine(self.potential, self._given_skin, self.limit)
 
     def _new_kernel(self, symbols: list[str]) -> _kernel.Kernel:
         potential, channels = self.potential, self.potential.channels

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from ase_kan.potentials.coverage import (
     Gap,
@@ -17,6 +18,7 @@ from ase_kan.potentials.coverage import (
     named_gaps,
     within_grade,
 )
+from ase_kan.potentials.protocol import EmbeddedAtomPotential
 from ase_kan.types import Array, Index
 from ase_kan.warn import warn_user
 
@@ -209,6 +211,26 @@ def densities_covered(potential: Any, element: str, channel: int, limit: float) 
     slack = TOLERANCE * (domain[1] - domain[0])
     low, high = low - slack, high + slack
     return low, high, tuple((low if a <= domain[0] else a, high if b >= domain[1] else b) for a, b in gaps)
+
+
+def outside_densities(
+    potential: EmbeddedAtomPotential, numbers: Index, densities: Array, limit: float
+) -> list[OutsideDensity]:
+    """Of densities of shape (atoms, channels), those that the data of their elements do not cover, up to a grade."""
+    found = []
+    for number in np.unique(numbers):
+        element = chemical_symbols[number]
+        mine = np.flatnonzero(numbers == number)
+        for channel in range(potential.channels):
+            domain = potential.density_domain(element, channel)
+            low, high, gaps = densities_covered(potential, element, channel, limit)
+            rho = densities[mine, channel]
+            outside = (rho < low) | (rho > high)
+            for start, end in gaps:
+                outside |= (rho >= start) & (rho < end)
+            for n in np.flatnonzero(outside):
+                found.append(OutsideDensity(int(mine[n]), element, channel, float(rho[n]), domain))
+    return found
 
 
 def covered(potential: Any, pair: tuple[str, str] | None, limit: float) -> tuple[float, float, tuple[Gap, ...]]:

@@ -8,10 +8,8 @@ moved half the skin.
 from __future__ import annotations
 
 import numpy as np
-import vesin
 from ase.geometry import complete_cell, minkowski_reduce
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from ase_kan.types import Array, Index
 
@@ -157,6 +155,8 @@ def half_list(positions: Array, cell: Array, pbc: NDArray[np.bool_], cutoff: flo
     if thin or looks > MOST_LOOKS:
         i, j, translations = _tree_list(wrapped, box, heights, pbc, cutoff)
     else:
+        import vesin  # which imports torch, where there is one
+
         finder = vesin.NeighborList(cutoff=cutoff, full_list=False)
         i, j, translations = finder.compute(wrapped, box * edges[:, None], np.array([True] * 3), "ijS")
         i, j = i.astype(np.int64), j.astype(np.int64)
@@ -186,6 +186,8 @@ def _tree_list(
     positions: Array, box: Array, heights: Array, pbc: NDArray[np.bool_], cutoff: float
 ) -> tuple[Index, Index, Array]:
     """The same by a k-d tree, a translation at a time: slower, but for any shape. i, j and how often each vector."""
+    from scipy.spatial import KDTree
+
     tree = KDTree(positions)
     pairs = tree.query_pairs(cutoff, output_type="ndarray").astype(np.int64)
     found = [(pairs[:, 0], pairs[:, 1], np.zeros((len(pairs), 3)))]

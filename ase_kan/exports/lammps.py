@@ -22,9 +22,9 @@ from scipy.interpolate import CubicSpline
 
 from ase_kan.data.files import replacing
 from ase_kan.exports.pairs import ExportWarning, tables, without_data
+from ase_kan.potentials.compiled import SplinePotential
 from ase_kan.potentials.features import two_derivatives
 from ase_kan.potentials.protocol import PairPotential, require_pair_potential
-from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, Pair, sorted_pair
 from ase_kan.version import __version__
 from ase_kan.warn import warn_user

@@ -17,8 +17,8 @@ from scipy.interpolate import CubicSpline
 
 from ase_kan.exports.extras import optional
 from ase_kan.exports.pairs import ExportWarning, tables, without_data
+from ase_kan.potentials.compiled import SplinePotential
 from ase_kan.potentials.protocol import PairPotential, missing_pairs, require_pair_potential
-from ase_kan.potentials.tables import SplinePotential
 from ase_kan.types import Array, Pair
 from ase_kan.warn import warn_user
 

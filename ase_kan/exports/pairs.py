@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ase_kan.potentials.compiled import SplinePotential
 from ase_kan.potentials.protocol import PairPotential, missing_pairs
 from ase_kan.potentials.quintics import DEFAULT_TOLERANCE
-from ase_kan.potentials.tables import SplinePotential, tabulate, tabulate_once
+from ase_kan.potentials.tables import tabulate, tabulate_once
 from ase_kan.types import Pair, sorted_pair
 from ase_kan.warn import warn_user
 

@@ -15,8 +15,6 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ase_kan.data.structures import Sample
 from ase_kan.fit.equations import Accumulator
@@ -116,15 +114,15 @@ class Checkpoint:
         self._saved = time.monotonic()
         if self.path is None:
             return
-        tensors = {"hashes": torch.tensor(sorted(self._hashes), dtype=torch.int64)}
+        arrays: storage.Arrays = {"hashes": np.array(sorted(self._hashes), dtype=np.int64)}
         scalars: dict[str, Any] = {}
         for which, accumulator in (("train", self.train), ("held", self.held)):
             scalars[which] = {"shortest": [float(x) for x in accumulator.shortest.values()]}
             for number, counts in enumerate(accumulator.histograms.values()):
-                tensors[f"{which}.histogram.{number}"] = torch.from_numpy(counts)
+                arrays[f"{which}.histogram.{number}"] = counts
             for name, part in accumulator.equations.items():
-                tensors[f"{which}.{name}.matrix"] = torch.from_numpy(part.matrix)
-                tensors[f"{which}.{name}.vector"] = torch.from_numpy(part.vector)
+                arrays[f"{which}.{name}.matrix"] = part.matrix
+                arrays[f"{which}.{name}.vector"] = part.vector
                 scalars[which][name] = [part.squares, part.total, part.weight, part.count]
         header = {
             "settings": self.settings,
@@ -133,23 +131,23 @@ class Checkpoint:
             "scalars": scalars,
             "baseline": self.train.baseline,
         }
-        storage.write(self.path, header, tensors)
+        storage.write(self.path, header, arrays)
 
     def load(self) -> None:
         """Go on from the file, if it exists. `ValueError` if it was made with other settings."""
         if self.path is None or not self.path.exists():
             return
-        header, tensors = storage.read(self.path)
+        header, arrays = storage.read(self.path)
         if header.get("settings") != self.settings:
             raise ValueError(f"{self.path} was made with other settings or data: remove it, or resume with its own")
         try:
-            self._restore(header, tensors)
+            self._restore(header, arrays)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{self.path} is not a checkpoint of a pass ({error!r}): remove it") from None
 
-    def _restore(self, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def _restore(self, header: dict[str, Any], arrays: storage.Arrays) -> None:
         self.done, self.counts = header["done"], Counter(header["counts"])
-        self._hashes = set(tensors["hashes"].tolist())
+        self._hashes = set(arrays["hashes"].tolist())
         # One dictionary for both accumulators: changed in place. The one of the sums counts, to the last digit.
         self.train.baseline.clear()
         self.train.baseline.update(header["baseline"])
@@ -157,8 +155,8 @@ class Checkpoint:
             scalars = header["scalars"][which]
             accumulator.shortest = dict(zip(accumulator.meshes, map(np.float64, scalars["shortest"]), strict=True))
             for number, pair in enumerate(accumulator.histograms):
-                accumulator.histograms[pair] = tensors[f"{which}.histogram.{number}"].numpy().copy()
+                accumulator.histograms[pair] = arrays[f"{which}.histogram.{number}"].copy()
             for name, part in accumulator.equations.items():
-                part.matrix = tensors[f"{which}.{name}.matrix"].numpy().copy()
-                part.vector = tensors[f"{which}.{name}.vector"].numpy().copy()
+                part.matrix = arrays[f"{which}.{name}.matrix"].copy()
+                part.vector = arrays[f"{which}.{name}.vector"].copy()
                 part.squares, part.total, part.weight, part.count = scalars[name]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ase_kan.fit.eam_form import Form
 from ase_kan.fit.eam_penalty import START, Strength
 from ase_kan.fit.eam_solver import DAMPING, Solver, State
@@ -106,17 +104,17 @@ class Saved:
         if self.path is not None:
             at = {"strength": list(place.strength), "damping": place.damping, "step": place.step}
             header = {"settings": self.settings, **at, "settled": place.settled, "arrived": place.arrived}
-            storage.write(self.path, header, {"density_coefficients": torch.from_numpy(place.state.c)})
+            storage.write(self.path, header, {"density_coefficients": place.state.c})
 
     def load(self, solver: Solver) -> Place | None:
         """Where to go on, if there is a file. `ValueError` if it was made with other settings."""
         if self.path is None or not self.path.exists():
             return None
-        header, tensors = storage.read(self.path)
+        header, arrays = storage.read(self.path)
         if header.get("settings") != self.settings:
             raise ValueError(f"{self.path} was made with other settings or data: remove it, or resume with its own")
         strength = Strength(*header["strength"])
-        state = solver.state(tensors["density_coefficients"].numpy(), strength)
+        state = solver.state(arrays["density_coefficients"], strength)
         return Place(state, strength, header["damping"], header["step"], header["settled"], header["arrived"])
 
 

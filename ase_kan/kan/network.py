@@ -20,17 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from ase_kan.kan.bsplines import interval_polynomials
+from ase_kan.kan.sizes import BASES, MOST_CELLS, MOST_DEGREE, MOST_LAYERS, MOST_NODES
 from ase_kan.types import Array
 
-BASE_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": nn.functional.silu,
-    "identity": lambda x: x,
-    "zero": torch.zeros_like,
-}
+BASE_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = dict(
+    zip(BASES, (nn.functional.silu, lambda x: x, torch.zeros_like), strict=True)
+)
 
 
-#: Largest degree, grid, nodes of a layer and layers: far beyond what a curve needs, and still a second's work.
-MOST_DEGREE, MOST_CELLS, MOST_NODES, MOST_LAYERS = 15, 10_000, 1000, 16
 #: Most numbers that the polynomials of a layer may take: 256 MB.
 MOST_NUMBERS = 1 << 25
 

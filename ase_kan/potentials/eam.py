@@ -95,7 +95,7 @@ class KANEAM:
     posterior: EAMPosterior | None = None
 
     def __post_init__(self) -> None:
-        eam_schema.check(*self._parts())
+        eam_schema.check(*self.content())
         freeze = {name: MappingProxyType(dict(getattr(self, name))) for name in _MAPPINGS}
         for name, value in freeze.items():
             object.__setattr__(self, name, value)
@@ -274,7 +274,7 @@ class KANEAM:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the potential to one file (safetensors, no pickle), atomically."""
-        storage.write(path, *self._parts(), eam_schema.check)
+        storage.write(path, *self.content(), eam_schema.check)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KANEAM:
@@ -289,14 +289,14 @@ class KANEAM:
         return cls.restore(*storage.read(path, eam_schema.check))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return KANEAM.restore, self._parts()
+        return KANEAM.restore, self.content()
 
     @classmethod
-    def restore(cls, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> KANEAM:
+    def restore(cls, header: dict[str, Any], arrays: storage.Arrays) -> KANEAM:
         """From the content of a file that has been checked."""
-        return cls(**eam_file.arguments(header, tensors))
+        return cls(**eam_file.arguments(header, arrays))
 
-    def _parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def content(self) -> tuple[dict[str, Any], storage.Arrays]:
         """Header and arrays of its file."""
 
         return eam_file.header(self), eam_file.arrays(self)

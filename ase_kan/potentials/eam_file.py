@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.eam_posterior import EAMPosterior
@@ -40,15 +39,15 @@ def header(potential: Any) -> dict[str, Any]:
     return found
 
 
-def arrays(potential: Any) -> dict[str, Tensor]:
+def arrays(potential: Any) -> dict[str, NDArray[Any]]:
     """Arrays by name."""
-    found = {name: torch.from_numpy(np.array(getattr(potential, name), float)) for name in ARRAYS}
+    found: dict[str, NDArray[Any]] = {name: np.array(getattr(potential, name), float) for name in ARRAYS}
     if potential.posterior is not None:
-        found[FACTOR] = torch.from_numpy(potential.posterior.factor).float()
+        found[FACTOR] = potential.posterior.factor.astype(np.float32)
     return found
 
 
-def arguments(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def arguments(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """Those of `KANEAM`, from the content of a file that has been checked."""
     pairs = {sorted_pair(entry["elements"]): entry for entry in header["pairs"]}
     coverage = {pair: Coverage.restore(entry["coverage"]) for pair, entry in pairs.items()}
@@ -60,14 +59,14 @@ def arguments(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[
     posterior = header.get("posterior")
     return {
         **{name: header[name] for name in SCALARS},
-        **{name: tensors[name].numpy() for name in ARRAYS},
+        **{name: arrays[name] for name in ARRAYS},
         "elements": tuple(header["elements"]),
         "domains": {pair: (entry["domain"][0], entry["domain"][1]) for pair, entry in pairs.items()},
         "reference_energies": header["reference_energies"],
         "coverage": {pair: known for pair, known in coverage.items() if known},
         "density_coverage": {element: known for element, known in density_coverage.items() if known},
         "info": header["info"],
-        "posterior": None if posterior is None else EAMPosterior.restore(posterior, tensors[FACTOR]),
+        "posterior": None if posterior is None else EAMPosterior.restore(posterior, arrays[FACTOR]),
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ase_kan.kan.bsplines import basis, uniform_knots
 from ase_kan.potentials.eam_edges import Edge
@@ -35,9 +35,9 @@ class EAMPosterior:
     residual: Mapping[str, float]
 
     @classmethod
-    def restore(cls, header: Mapping[str, Any], factor: Tensor) -> EAMPosterior:
+    def restore(cls, header: Mapping[str, Any], factor: NDArray[Any]) -> EAMPosterior:
         """From a file."""
-        return cls(factor.double().numpy(), dict(header["residual"]))
+        return cls(factor.astype(float), dict(header["residual"]))
 
     def modes(self, edge: Edge, first: int, x: Array, low: float, high: float) -> Modes:
         """The modes of an edge whose coefficients begin at row `first`, at numbers (n,); straight outside low to high.

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from ase_kan.potentials.schema import (
+from ase_kan.potentials import table_schema
+from ase_kan.potentials.checks import (
     DISTANCE,
     ENERGY,
-    FACTOR,
     LARGEST,
-    MOST_COUNTS,
-    coverage,
+    finite,
     lone_atoms,
     number,
     one_of,
@@ -23,11 +22,11 @@ from ase_kan.potentials.schema import (
     or_none,
     record,
     remembered,
-    residuals,
     sequence,
     symbol,
     text,
 )
+from ase_kan.potentials.schema import FACTOR, MOST_COUNTS, coverage, residuals
 
 #: The entry of a header that says what a file holds, and its value for these; files of pair potentials have none.
 KIND, EMBEDDED = "kind", "embedded-atom"
@@ -60,7 +59,7 @@ def density_coverages(value: Any, where: str) -> None:
         or_none(density_coverage)(value, where)
 
 
-def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
+def check(header: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Check the header and the arrays of a file.
 
     Raises
@@ -79,7 +78,7 @@ def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
     _check_pairs(header)
     if len(header["density_coverage"]) != len(elements):
         raise ValueError("header.density_coverage must have an entry for each element")
-    _check_arrays(header, tensors)
+    _check_arrays(header, arrays)
 
 
 def _check_pairs(header: Mapping[str, Any]) -> None:
@@ -96,13 +95,14 @@ def _check_pairs(header: Mapping[str, Any]) -> None:
         raise ValueError(f"header.pairs has no pair with {min(missing)}")
 
 
-def _check_arrays(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def _check_arrays(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     n, grid = len(header["elements"]), header["grid"]
     kinds = n if header["densities"] == DENSITIES[0] else n * n
+    arrays = table_schema.checked(header, arrays, n * (n + 1) // 2, 3)
     expected = ARRAYS.keys() | ({FACTOR} if header.get("posterior") is not None else set())
-    for name in sorted(expected ^ tensors.keys()):
+    for name in sorted(expected ^ arrays.keys()):
         raise ValueError(f"the array {name} is {'missing' if name in expected else 'unknown'}")
-    densities = tensors["density_coefficients"]
+    densities = arrays["density_coefficients"]
     channels = densities.shape[0] if densities.ndim == ARRAYS["density_coefficients"] else 0
     if not 1 <= channels <= MOST_CHANNELS:
         raise ValueError(f"the array density_coefficients must have 1 to {MOST_CHANNELS} channels, got {channels}")
@@ -114,28 +114,25 @@ def _check_arrays(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> N
         "density_domains": (channels, n, 2),
     }
     for name, shape in shapes.items():
-        array = tensors[name]
-        if array.dtype != torch.float64 or tuple(array.shape) != shape:
-            found = f"{str(array.dtype).removeprefix('torch.')} of shape {tuple(array.shape)}"
+        array = arrays[name]
+        if array.dtype != np.float64 or array.shape != shape:
+            found = f"{array.dtype} of shape {array.shape}"
             raise ValueError(f"the array {name} must be float64 of shape {shape}, got {found}")
-        # NaN compares as false.
-        if not bool((array.abs() <= LARGEST).all()):
-            raise ValueError(f"the array {name} has NaN or numbers beyond {LARGEST:g}")
+        finite(name, array)
     for place, entry in enumerate(header["density_coverage"]):
         if isinstance(entry, list) and len(entry) not in (0, channels):
             raise ValueError(f"header.density_coverage[{place}] must have {channels} histograms, got {len(entry)}")
     if FACTOR in expected:
         rows = n + shapes["pair_coefficients"][0] * grid
         rows += channels * n * (header["embedding_grid"] + header["k"])
-        factor = tensors[FACTOR]
-        known = factor.dtype == torch.float32 and factor.ndim == 2 and 0 < factor.shape[1] <= MOST_COUNTS
+        factor = arrays[FACTOR]
+        known = factor.dtype == np.float32 and factor.ndim == 2 and 0 < factor.shape[1] <= MOST_COUNTS
         if not known or len(factor) != rows:
-            raise ValueError(f"the array {FACTOR} must be float32 with {rows} rows, got shape {tuple(factor.shape)}")
-        if not bool((factor.abs() <= LARGEST).all()):
-            raise ValueError(f"the array {FACTOR} has NaN or numbers beyond {LARGEST:g}")
-    if not bool((tensors["embedding_ends"].diff(dim=2) > 0).all()):
+            raise ValueError(f"the array {FACTOR} must be float32 with {rows} rows, got shape {factor.shape}")
+        finite(FACTOR, factor)
+    if not (np.diff(arrays["embedding_ends"]) > 0).all():
         raise ValueError("the array embedding_ends must ascend")
-    if not bool((tensors["density_domains"].diff(dim=2) >= 0).all()):
+    if not (np.diff(arrays["density_domains"]) >= 0).all():
         raise ValueError("the array density_domains must ascend")
 
 
@@ -144,7 +141,7 @@ DENSITY_HISTOGRAM = record(
 )
 PAIR = record(elements=sequence(symbol, 2, 2), domain=sequence(DISTANCE, 2, 2), coverage=or_none(coverage))
 HEADER = record(
-    ("posterior",),  # not from fits of earlier versions, and of potentials that are no fits
+    ("posterior", table_schema.TABLES),  # not from fits of earlier versions, and of potentials that are no fits
     ase_kan=text,
     kind=one_of(EMBEDDED),
     elements=sequence(symbol, 1, MOST_ELEMENTS),
@@ -159,4 +156,5 @@ HEADER = record(
     reference_energies=lone_atoms,
     info=remembered,
     posterior=or_none(record(residual=residuals)),
+    tables=table_schema.HEADER,
 )

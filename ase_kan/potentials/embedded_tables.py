@@ -7,20 +7,17 @@ unless F is a straight line there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ase_kan.potentials.coverage import Gap, density_gaps_of, gaps_of
-from ase_kan.potentials.features import limited, value_and_slope
+from ase_kan.potentials.compiled import EmbeddedTables, EmbeddingTable
+from ase_kan.potentials.features import value_and_slope
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
 from ase_kan.potentials.quintics import INNER, Function, Table, tabulate_functions
 from ase_kan.potentials.scale import Scale, energy_scale
-from ase_kan.types import Array, Pair, sorted_pair
+from ase_kan.types import Array, Pair
 
 #: Tables of distances start nowhere below this part of the cutoff.
 LEAST_START = 0.02
@@ -32,147 +29,6 @@ FAR = (1.1, 1.7, 3.0, 10.0)
 BESIDE = 1e-9
 #: Densities at which `fingerprint` looks, and distances.
 SAMPLES = 97
-
-
-@dataclass(frozen=True, eq=False)
-class EmbeddingTable:
-    """F of an element.
-
-    Attributes
-    ----------
-    table : Table
-    limits : (float, float)
-        Where the table and the straight lines beyond its ends hold; infinite where F is such a line.
-    """
-
-    table: Table
-    limits: tuple[float, float]
-
-    def __call__(self, density: Tensor) -> Tensor:
-        """F of densities within the limits."""
-        table = self.table
-        ends = torch.tensor([table.start, table.end], dtype=torch.float64)
-        with torch.enable_grad():
-            at = ends.requires_grad_()
-            (slopes,) = torch.autograd.grad(table(at, 0).sum(), at)
-        beyond = torch.where(
-            density < table.start,
-            slopes[0] * (density - table.start),
-            torch.where(density > table.end, slopes[1] * (density - table.end), 0.0),
-        )
-        return table(limited(density, table.start, table.end), 0) + beyond
-
-
-class EmbeddedTables:
-    """A compiled embedded-atom potential: the protocol of the original, from tables.
-
-    Attributes
-    ----------
-    original : EmbeddedAtomPotential
-    tolerance : float
-    pair_tables : dict of (str, str) to Table
-        For each two elements a and b in alphabetical order: phi, f of b at a in each channel, and, unless they are the
-        same, f of a at b in each channel.
-    embeddings : dict of (str, int) to EmbeddingTable
-        For each element and channel.
-    """
-
-    def __init__(
-        self,
-        original: EmbeddedAtomPotential,
-        tolerance: float,
-        pair_tables: Mapping[Pair, Table],
-        embeddings: Mapping[tuple[str, int], EmbeddingTable],
-    ) -> None:
-        self.original = original
-        self.tolerance = tolerance
-        self.pair_tables = dict(pair_tables)
-        self.embeddings = dict(embeddings)
-
-    @property
-    def elements(self) -> tuple[str, ...]:
-        return self.original.elements
-
-    @property
-    def cutoff(self) -> float:
-        return self.original.cutoff
-
-    @property
-    def channels(self) -> int:
-        return self.original.channels
-
-    @property
-    def reference_energies(self) -> Mapping[str, float]:
-        return self.original.reference_energies
-
-    def domain(self, pair: Pair) -> tuple[float, float]:
-        return self.original.domain(pair)
-
-    def density_domain(self, element: str, channel: int = 0) -> tuple[float, float]:
-        return self.original.density_domain(element, channel)
-
-    def gaps(self, pair: Pair) -> tuple[Gap, ...]:
-        """Those of the original, if it knows them."""
-        return gaps_of(self.original, pair)
-
-    def density_gaps(self, element: str, channel: int = 0) -> tuple[Gap, ...]:
-        """Those of the original, if it knows them."""
-        return density_gaps_of(self.original, element, channel)
-
-    def breakpoints(self, pair: Pair) -> tuple[float, ...]:
-        return self.original.breakpoints(pair)
-
-    def density_breakpoints(self, element: str, channel: int = 0) -> tuple[float, ...]:
-        return self.original.density_breakpoints(element, channel)
-
-    def pair_energy(self, r: Tensor, pair: Pair) -> Tensor:
-        return self._of_distance(r, sorted_pair(pair), 0, partial(self.original.pair_energy, pair=pair))
-
-    def density(self, r: Tensor, atom: str, neighbor: str, channel: int = 0) -> Tensor:
-        function = 1 + channel + (self.channels if atom > neighbor else 0)
-        original = partial(self.original.density, atom=atom, neighbor=neighbor, channel=channel)
-        return self._of_distance(r, sorted_pair((atom, neighbor)), function, original)
-
-    def embedding(self, density: Tensor, element: str, channel: int = 0) -> Tensor:
-        if (element, channel) not in self.embeddings:
-            return self.original.embedding(density, element, channel)  # says what is wrong
-        compiled = self.embeddings[element, channel]
-        least, most = compiled.limits
-        beyond = (density < least) | (density > most)
-        if not bool(beyond.any()):
-            return compiled(density)
-        return torch.where(beyond, self.original.embedding(density, element, channel), compiled(density))
-
-    def describe(self) -> str:
-        """Rows and certified errors, a line per table."""
-        lines = []
-        for pair, t in self.pair_tables.items():
-            lines.append(
-                f"{'-'.join(pair)}: {len(t.rows)} quintics from {t.start:.4g} to {t.end:.4g} A; certified errors "
-                f"{t.errors[:, 0].max():.1e} (phi and f) and {t.errors[:, 1].max():.1e} (their slopes), relative to "
-                "scale plus value"
-            )
-        for (element, channel), embedding in self.embeddings.items():
-            t = embedding.table
-            name = element if self.channels == 1 else f"{element}, channel {channel}"
-            lines.append(
-                f"{name}: {len(t.rows)} quintics of densities from {t.start:.4g} to {t.end:.4g}; certified errors "
-                f"{t.errors[0, 0]:.1e} (F) and {t.errors[0, 1]:.1e} (its slope)"
-            )
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return f"EmbeddedTables(\n{self.describe()}\n)"
-
-    def _of_distance(self, r: Tensor, pair: Pair, function: int, original: Function) -> Tensor:
-        if pair not in self.pair_tables or function >= self.pair_tables[pair].rows.shape[1]:
-            return original(r)  # says what is wrong
-        table = self.pair_tables[pair]
-        inner = r < table.start
-        tabulated = torch.where(r < table.end, table(limited(r, table.start, table.end), function), 0.0)
-        if not bool(inner.any()):
-            return tabulated
-        return torch.where(inner, original(limited(r, high=table.start)), tabulated)
 
 
 def tabulate_embedded(potential: EmbeddedAtomPotential, tol: float) -> EmbeddedTables:

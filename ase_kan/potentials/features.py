@@ -7,12 +7,12 @@ both ends. All are monotone in r, so a grid in x is a grid in r.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from ase_kan.types import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Feature(NamedTuple):
@@ -25,7 +25,7 @@ class Feature(NamedTuple):
 FEATURES: dict[str, Feature] = {
     "r": Feature(lambda r: r, lambda x: x),
     "1/r": Feature(lambda r: 1 / r, lambda x: 1 / x),
-    "log r": Feature(torch.log, torch.exp),
+    "log r": Feature(lambda r: r.log(), lambda x: x.exp()),
     "r^-3": Feature(lambda r: r**-3, lambda x: x ** (-1 / 3)),
     "r^-6": Feature(lambda r: r**-6, lambda x: x ** (-1 / 6)),
 }
@@ -53,12 +53,14 @@ def limited(r: Tensor, low: float | None = None, high: float | None = None) -> T
     `torch.clamp` has derivative 1 there in some versions of torch and 0 in others (2.15).
     """
     if low is not None:
-        r = torch.where(r < low, low, r)
-    return r if high is None else torch.where(r > high, high, r)
+        r = r.where(~(r < low), low)
+    return r if high is None else r.where(~(r > high), high)
 
 
 def value_and_slope(function: Callable[[Tensor], Tensor], r: Array) -> tuple[Array, Array]:
     """A torch function of distances and its derivative by autograd, for an array of any shape."""
+    import torch
+
     with torch.enable_grad():
         x = torch.from_numpy(r).requires_grad_()
         value = function(x)
@@ -68,6 +70,8 @@ def value_and_slope(function: Callable[[Tensor], Tensor], r: Array) -> tuple[Arr
 
 def two_derivatives(function: Callable[[Tensor], Tensor], r: Array) -> tuple[Array, Array, Array]:
     """A torch function of distances with its first and second derivative by autograd."""
+    import torch
+
     with torch.enable_grad():
         x = torch.from_numpy(r).requires_grad_()
         value = function(x)

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from ase_kan.potentials import storage
-from ase_kan.potentials.eam import KANEAM
 from ase_kan.potentials.eam_schema import EMBEDDED, KIND
-from ase_kan.potentials.potential import KANPotential
-from ase_kan.potentials.setfl import TabulatedEAM, from_setfl, is_setfl
+
+if TYPE_CHECKING:
+    from ase_kan.potentials.eam import KANEAM
+    from ase_kan.potentials.potential import KANPotential
+    from ase_kan.potentials.setfl import TabulatedEAM
+
+#: How the names of published files of embedded-atom potentials end.
+PUBLISHED = (".eam.alloy", ".eam.fs", ".setfl")
 
 
 def load_potential(path: str | os.PathLike[str]) -> KANPotential | KANEAM | TabulatedEAM:
     """A saved potential, or a published one if the file is called ``.eam.alloy``, ``.eam.fs`` or ``.setfl``."""
     if is_setfl(path):
+        from ase_kan.potentials.setfl import from_setfl
+
         return from_setfl(path)
     header, _ = storage.read(path)
-    return KANEAM.load(path) if header.get(KIND) == EMBEDDED else KANPotential.load(path)
+    if header.get(KIND) == EMBEDDED:
+        from ase_kan.potentials.eam import KANEAM
+
+        return KANEAM.load(path)
+    from ase_kan.potentials.potential import KANPotential
+
+    return KANPotential.load(path)
+
+
+def is_setfl(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is called as published ones are."""
+    return os.fspath(path).endswith(PUBLISHED)

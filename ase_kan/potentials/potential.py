@@ -284,21 +284,25 @@ class KANPotential:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the potential to one file (safetensors, no pickle), atomically."""
+        storage.write(path, *self.content(), schema.check)
+
+    def content(self) -> tuple[dict[str, Any], storage.Arrays]:
+        """Header and arrays of its file."""
         header = {
             "ase_kan": __version__,
             "pairs": [{"elements": pair, **self.function(pair).header()} for pair in self._keys],
             "reference_energies": dict(self.reference_energies),
             "info": self.info,
         }
-        tensors = {
-            f"functions.{number}.{name}": tensor
+        arrays: storage.Arrays = {
+            f"functions.{number}.{name}": tensor.detach().cpu().numpy()
             for number, function in enumerate(self._functions)
             for name, tensor in function.state_dict().items()
         }
         if self.posterior is not None:
             header["posterior"] = self.posterior.header()
-            tensors[FACTOR] = torch.from_numpy(self.posterior.factor).float()
-        storage.write(path, header, tensors, schema.check)
+            arrays[FACTOR] = self.posterior.factor.astype(np.float32)
+        return header, arrays
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KANPotential:
@@ -311,23 +315,28 @@ class KANPotential:
             with entries of wrong types or ranges, or not finite from 0.4 of the shortest distance of the data to the
             cutoff. One line names the file and the entry.
         """
-        header, tensors = storage.read(path, schema.check)
+        content = storage.read(path, schema.check)
         try:
-            found: list[tuple[Pair | None, PairFunction]] = []
-            for index, entry in enumerate(header["pairs"]):
-                prefix = f"functions.{index}."
-                mine = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-                key = entry["elements"]
-                found.append((None if key is None else sorted_pair(key), PairFunction.restore(entry, mine)))
-            if len({pair for pair, _ in found}) < len(found):
-                raise ValueError("a pair is given twice")
-            for pair, function in found:
-                function.must_be_finite(pair_name(pair))
-            known = header.get("posterior")
-            posterior = None if known is None else Posterior.restore(known, tensors[FACTOR].double().numpy())
-            return cls(dict(found), header["reference_energies"], header["info"], posterior)
+            return cls.restore(*content)
         except ValueError as error:
             raise ValueError(f"{path} is not a valid potential: {error}") from None
+
+    @classmethod
+    def restore(cls, header: Mapping[str, Any], arrays: storage.Arrays) -> KANPotential:
+        """From the content of a file that has been checked. `ValueError` if it is not finite, or gives a pair twice."""
+        found: list[tuple[Pair | None, PairFunction]] = []
+        for index, entry in enumerate(header["pairs"]):
+            prefix = f"functions.{index}."
+            mine = {k.removeprefix(prefix): torch.from_numpy(a) for k, a in arrays.items() if k.startswith(prefix)}
+            key = entry["elements"]
+            found.append((None if key is None else sorted_pair(key), PairFunction.restore(entry, mine)))
+        if len({pair for pair, _ in found}) < len(found):
+            raise ValueError("a pair is given twice")
+        for pair, function in found:
+            function.must_be_finite(pair_name(pair))
+        known = header.get("posterior")
+        posterior = None if known is None else Posterior.restore(known, arrays[FACTOR].astype(float))
+        return cls(dict(found), header["reference_energies"], header["info"], posterior)
 
     def describe(self) -> str:
         """Elements, domains, cutoffs, networks and what the fit reported, as lines of text."""

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import combinations_with_replacement
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.types import Array, Pair, sorted_pair
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @runtime_checkable
@@ -141,6 +142,8 @@ def distances(r: ArrayLike) -> Array:
 
 def energies(phi: Callable[[Tensor], Tensor], r: ArrayLike) -> Array:
     """A torch function at distances of any shape, through the door that all potentials share."""
+    import torch
+
     array = distances(r)
     with torch.no_grad():
         energy: Array = phi(torch.from_numpy(array)).numpy()

@@ -15,14 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.potentials.scale import Scale
 from ase_kan.types import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Tables of distances start at this part of the shortest one in the data; a Lennard-Jones energy is 60,000 there.
 INNER = 0.4
@@ -42,7 +44,7 @@ EVEN = 1e-7
 #: looked at so much of a row away from the knots, and at least so much of the place itself.
 NUDGE, ROUNDING = 1e-12, 1e-15
 
-Function = Callable[[Tensor], Tensor]
+Function = Callable[["Tensor"], "Tensor"]
 
 
 def _from_values_and_slopes() -> Array:
@@ -90,6 +92,8 @@ class Table:
         for at, change in zip(self.at, self.change, strict=True):
             u = u + change * (x - at).clamp(min=0)
         row = u.detach().floor().clamp(0, len(self.rows) - 1)
+        import torch
+
         c = torch.from_numpy(self.rows[:, function])[row.long()]
         # The slope of t is that of its row: beside a break, rounding may give u the slope of the row before.
         t = (u - row).detach() + c[..., 6] * (x - x.detach())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ase_kan.types import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: A well shallower than this part of the largest energy in the data is rounding, or an error of the fit.
 NEGLIGIBLE = 1e-6
@@ -39,6 +40,8 @@ def energy_scale(phi: Callable[[Tensor], Tensor], low: float, high: float) -> Sc
         The median is that of absolute energies, without those below 1e-6 of the largest: data may well end in zeros.
         An energy that is zero everywhere has the scale 1 eV.
     """
+    import torch
+
     r: Array = np.linspace(max(low, 1e-3 * high), high, SAMPLES)
     with torch.no_grad():
         energy: Array = phi(torch.from_numpy(r)).numpy()

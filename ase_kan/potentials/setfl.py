@@ -28,8 +28,6 @@ from torch import Tensor
 from ase_kan.potentials.features import limited
 from ase_kan.types import Array, Pair, sorted_pair
 
-#: How the names of such files end.
-SUFFIXES = (".eam.alloy", ".eam.fs", ".setfl")
 #: LAMMPS's rule for the slopes needs so many values.
 FEWEST_VALUES = 5
 
@@ -167,11 +165,6 @@ class TabulatedEAM:
     def _check_channel(channel: int) -> None:
         if channel != 0:
             raise ValueError(f"a tabulated potential has channel 0 only, got {channel}")
-
-
-def is_setfl(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is called as such files are."""
-    return os.fspath(path).endswith(SUFFIXES)
 
 
 def from_setfl(path: str | os.PathLike[str]) -> TabulatedEAM:

@@ -14,43 +14,42 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from ase_kan.data.files import replacing
 
+#: Arrays of any type, by name.
+Arrays = dict[str, NDArray[Any]]
 #: Raises a `ValueError` about a header and arrays that are not what they should be.
-Check = Callable[[dict[str, Any], dict[str, Tensor]], None]
+Check = Callable[[dict[str, Any], Arrays], None]
 
-#: 2: continuations outside the data. 3: exponentials in them, and histograms of the data. 4: baselines. Older files
-#: are read.
-FORMAT_VERSION = 4
+#: 2: continuations outside the data. 3: exponentials in them, and histograms of the data. 4: baselines. 5: tables.
+#: Older files are read.
+FORMAT_VERSION = 5
 
 
-def write(
-    path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, Tensor], check: Check | None = None
-) -> None:
+def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: Arrays, check: Check | None = None) -> None:
     """Write one file, atomically. The same content gives the same bytes. What `check` refuses is not written."""
-    from safetensors.torch import save
+    from safetensors.numpy import save
 
-    # Clones: two pairs may share one function, and safetensors refuses arrays that share memory.
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     try:
         text = json.dumps(header, sort_keys=True)
     except TypeError as error:
         raise ValueError(f"cannot write {path}: what the potential remembers must be JSON ({error})") from None
     if check is not None:
         try:
-            check(json.loads(text), tensors)
+            check(json.loads(text), arrays)
         except ValueError as error:
             raise ValueError(f"cannot write {path}: {error}") from None
-    content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, tensors, FORMAT_VERSION)}
+    content = {"version": FORMAT_VERSION, "header": text, "sha256": _digest(text, arrays, FORMAT_VERSION)}
     # One string only: safetensors writes several in random order, and the same content must give the same bytes.
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, {"ase_kan": json.dumps(content)}))
+        temporary.write_bytes(save(arrays, {"ase_kan": json.dumps(content)}))
 
 
-def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict[str, Any], Arrays]:
     """Read what `write` wrote.
 
     Raises
@@ -66,10 +65,10 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
     if not path.is_file():
         raise FileNotFoundError(f"no potential file at {path}")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, UnicodeDecodeError, OSError, KeyError, ValueError) as error:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, UnicodeDecodeError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or not an ase_kan potential: {str(error).splitlines()[0]}") from None
     if "ase_kan" not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not an ase_kan potential")
@@ -85,7 +84,7 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
         raise ValueError(
             f"{path} has file format {version}, this ase_kan reads up to {FORMAT_VERSION}: upgrade ase_kan"
         )
-    if version < 1 or digest != _digest(text, tensors, version):
+    if version < 1 or digest != _digest(text, arrays, version):
         raise damaged
     try:
         header = json.loads(text)
@@ -94,18 +93,23 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
     if not isinstance(header, dict):
         raise damaged
     if check is not None:
-        try:
-            check(header, tensors)
-        except ValueError as error:
-            raise ValueError(f"{path} is not a valid potential: {str(error).splitlines()[0]}") from None
-    return header, tensors
+        must_be(path, header, arrays, check)
+    return header, arrays
 
 
-def _digest(text: str, tensors: dict[str, Tensor], version: int) -> str:
+def must_be(path: str | os.PathLike[str], header: dict[str, Any], arrays: Arrays, check: Check) -> None:
+    """Check what was read. `ValueError` in one line that names the file."""
+    try:
+        check(header, arrays)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a valid potential: {str(error).splitlines()[0]}") from None
+
+
+def _digest(text: str, arrays: Arrays, version: int) -> str:
     digest = hashlib.sha256(text.encode())
     if version > 2:
         digest.update(f"\0{version}".encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"\0{name} torch.{array.dtype} {array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

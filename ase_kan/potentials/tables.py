@@ -13,25 +13,24 @@ should come, the original is evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 from weakref import ref
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike
-from torch import Tensor
 
-from ase_kan.potentials.coverage import Gap, gaps_of
-from ase_kan.potentials.embedded_tables import EmbeddedTables, fingerprint, tabulate_embedded
-from ase_kan.potentials.features import limited, two_derivatives, value_and_slope
-from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential, energies, forces
+from ase_kan.potentials.compiled import EmbeddedTables, Spline, SplinePotential
+from ase_kan.potentials.embedded_tables import fingerprint, tabulate_embedded
+from ase_kan.potentials.features import two_derivatives, value_and_slope
+from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential
 from ase_kan.potentials.quintics import DEFAULT_TOLERANCE, INNER, MOST_ROWS, PROBES, SAFETY
 from ase_kan.potentials.scale import Scale, energy_scale
-from ase_kan.types import Array, Pair, pair_name, sorted_pair
+from ase_kan.types import Array, Pair
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Rows of the first try per segment.
 FIRST_ROWS = 16
@@ -42,137 +41,6 @@ SPLIT, SPLIT_ROWS = 1.5, 1 << 13
 FINGERPRINT = 97
 #: By the identity of the potential, which may not be hashable: a weak reference to it, its fingerprint and tables.
 _COMPILED: dict[int, tuple[ref[Potential], bytes, tuple[Any, ...]]] = {}
-
-
-@dataclass(frozen=True, eq=False)
-class Spline:
-    """The table of one pair.
-
-    Attributes
-    ----------
-    cutoff : float
-    domain : (float, float)
-        The range of the data, as in the original.
-    start, slope, at, change
-        The map u(x), in Angstrom^2 (see the module).
-    rows : ndarray, shape (n, 8)
-        c0 to c5 in eV, -2 du/dx, and an unused number.
-    energy_error, force_error : float
-        Certified: largest |error| / (scale + |value|) against the original, on fresh distances, times a safety
-        factor.
-    scale : Scale
-        The scales of energy (eV) and force (eV/Angstrom) that all errors are measured with: the depth of the well,
-        or what stands for it (see `scale.energy_scale`).
-    """
-
-    cutoff: float
-    domain: tuple[float, float]
-    start: float
-    slope: float
-    at: tuple[float, ...]
-    change: tuple[float, ...]
-    rows: Array
-    energy_error: float
-    force_error: float
-    scale: Scale
-
-    def __call__(self, r: Tensor) -> Tensor:
-        """Energies (eV) of distances (Angstrom) not below the table; zero from the cutoff on."""
-        x = r * r
-        u = self.slope * (x - self.start)
-        for at, change in zip(self.at, self.change, strict=True):
-            u = u + change * (x - at).clamp(min=0)
-        row = u.detach().floor().clamp(0, len(self.rows) - 1)
-        c = torch.from_numpy(self.rows).to(r.device)[row.long()]
-        # The slope of t is that of its row: beside a break, rounding may give u the slope of the row before.
-        t = (u - row).detach() - c[..., 6] / 2 * (x - x.detach())
-        energy = c[..., 5]
-        for k in range(4, -1, -1):
-            energy = energy * t + c[..., k]
-        return torch.where(r < self.cutoff, energy, 0.0)
-
-
-class SplinePotential:
-    """A compiled pair potential: the protocol of the original, from tables.
-
-    Attributes
-    ----------
-    original : PairPotential
-    tolerance : float
-    splines : dict of pair to Spline
-    """
-
-    def __init__(self, original: PairPotential, tolerance: float, splines: Mapping[Pair | None, Spline]) -> None:
-        self.original = original
-        self.tolerance = tolerance
-        self.splines = dict(splines)
-
-    @property
-    def elements(self) -> tuple[str, ...]:
-        return self.original.elements
-
-    @property
-    def pairs(self) -> tuple[Pair | None, ...]:
-        return tuple(self.splines)
-
-    @property
-    def cutoff(self) -> float:
-        return self.original.cutoff
-
-    @property
-    def reference_energies(self) -> Mapping[str, float]:
-        return self.original.reference_energies
-
-    def domain(self, pair: Pair | None = None) -> tuple[float, float]:
-        return self.original.domain(pair)
-
-    def gaps(self, pair: Pair | None = None) -> tuple[Gap, ...]:
-        """Those of the original, if it knows them."""
-        return gaps_of(self.original, pair)
-
-    def breakpoints(self, pair: Pair | None = None) -> tuple[float, ...]:
-        return self.original.breakpoints(pair)
-
-    def spline(self, pair: Pair | None = None) -> Spline:
-        """The table of a pair."""
-        if None in self.splines:
-            return self.splines[None]
-        if pair is None and len(self.splines) == 1:
-            return next(iter(self.splines.values()))
-        self.original.domain(pair)  # says what is wrong with an unknown pair
-        assert pair is not None
-        return self.splines[sorted_pair(pair)]
-
-    def __call__(self, r: Tensor, pair: Pair | None = None) -> Tensor:
-        spline = self.spline(pair)
-        inner = r * r < spline.start
-        if not bool(inner.any()):
-            return spline(r)
-        edge = spline.start**0.5
-        return torch.where(inner, self.original(limited(r, high=edge), pair), spline(limited(r, low=edge)))
-
-    def energy(self, r: ArrayLike, pair: Pair | None = None) -> Array:
-        """phi(r) in eV, any shape; `ValueError` as for the original."""
-        return energies(lambda x: self(x, pair), r)
-
-    def force(self, r: ArrayLike, pair: Pair | None = None) -> Array:
-        """-dphi/dr in eV/Angstrom, any shape; `ValueError` as for the original."""
-        return forces(lambda x: self(x, pair), r)
-
-    def describe(self) -> str:
-        """Rows and certified errors, a line per pair."""
-        lines = []
-        for pair, s in self.splines.items():
-            name = pair_name(pair)
-            lines.append(
-                f"{name}: {len(s.rows)} quintics from {s.start**0.5:.4g} to {s.cutoff:.4g} A; certified errors "
-                f"{s.energy_error:.1e} (energy) and {s.force_error:.1e} (force), relative to {s.scale.energy:.3g} eV "
-                f"(over its distance) plus value"
-            )
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return f"SplinePotential(\n{self.describe()}\n)"
 
 
 @overload

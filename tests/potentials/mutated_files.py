@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from ase_kan import KANCalculator, KANPotential
 from ase_kan.kan.bsplines import uniform_knots
@@ -92,7 +92,8 @@ class Mutator:
     """Makes one damaged file after another out of a sound one."""
 
     def __init__(self, path: Path, seed: int) -> None:
-        self.header, self.tensors = storage.read(path)
+        self.header, arrays = storage.read(path)
+        self.tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         self.rng = np.random.default_rng(seed)
 
     def write(self, path: Path) -> str:
@@ -112,11 +113,12 @@ class Mutator:
         if self.rng.random() < 0.05:
             content["version"] = self._pick([*JUNK, 1])
             done.append(f"version {str(content['version'])[:20]}")
-        content |= {"header": text, "sha256": storage._digest(text, tensors, storage.FORMAT_VERSION)}
+        arrays = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in tensors.items()}
+        content |= {"header": text, "sha256": storage._digest(text, arrays, storage.FORMAT_VERSION)}
         if self.rng.random() < 0.02:
             content[self._pick(["header", "sha256"])] = self._pick(JUNK)
             done.append("content")
-        path.write_bytes(save(tensors, {"ase_kan": json.dumps(content)}))
+        path.write_bytes(save(arrays, {"ase_kan": json.dumps(content)}))
         return ", ".join(done)
 
     def _pick(self, values):
@@ -167,7 +169,7 @@ class Mutator:
                 [array.reshape(-1), array[None], array.reshape(array.shape[::-1]), array.sum()]
             ).clone()
         elif what == "type":
-            kinds = [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint8]
+            kinds = [torch.float32, torch.float16, torch.int64, torch.bool, torch.uint8]
             tensors[name] = array.to(self._pick(kinds))
         elif what == "delete":
             del tensors[name]

@@ -194,7 +194,7 @@ def test_each_loader_says_what_the_other_kind_is(tmp_path):
 
 def damage(name):
     """The content of a file with one thing wrong."""
-    header, tensors = potential()._parts()
+    header, tensors = potential().content()
     tensors = dict(tensors)
     changes = {
         "no elements": lambda: header.update(elements=[]),
@@ -209,9 +209,9 @@ def damage(name):
         "a domain outside": lambda: header["pairs"][0].update(domain=[0.1, CUTOFF]),
         "no coverage of densities": lambda: header.update(density_coverage=[]),
         "an array missing": lambda: tensors.pop("embedding_ends"),
-        "an array too many": lambda: tensors.update(more=torch.zeros(1)),
-        "a NaN": lambda: tensors["pair_coefficients"].__setitem__((0, 0), torch.nan),
-        "single precision": lambda: tensors.update(pair_coefficients=tensors["pair_coefficients"].float()),
+        "an array too many": lambda: tensors.update(more=np.zeros(1)),
+        "a NaN": lambda: tensors["pair_coefficients"].__setitem__((0, 0), np.nan),
+        "single precision": lambda: tensors.update(pair_coefficients=tensors["pair_coefficients"].astype(np.float32)),
         "no channels": lambda: tensors.update(density_coefficients=tensors["density_coefficients"][:0]),
         "ends that descend": lambda: tensors.update(embedding_ends=-tensors["embedding_ends"]),
         "infinite energies": lambda: header.update(reference_energies={"Cu": float("inf")}),
