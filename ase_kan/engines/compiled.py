@@ -118,7 +118,13 @@ class KernelEngine(ABC):
         go. What is found is that of the last step.
         """
         assert self._kernel is not None
-        found = self._found(KernelSums(*self._kernel.advance(motion, steps)), atoms, False)
+        sums = KernelSums(*self._kernel.advance(motion, steps))
+        try:
+            found = self._found(sums, atoms, False)
+        except BaseException:
+            if motion.unfinished:
+                motion.undo()
+            raise
         if motion.unfinished:
             motion.forces[:] = found.forces
             motion.finish()

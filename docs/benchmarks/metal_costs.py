@@ -2,10 +2,10 @@
 
 python docs/benchmarks/metal_costs.py FOLDER [IMAGE, default docs/images/metal_costs.png]      (OMP_NUM_THREADS=1)
 
-FOLDER as for metals.py, which has the fits and the errors; of Cu, published embedded-atom potentials are added (energies
-up to a constant: they were fitted to experiments). The time is the processor time of a step of constant-energy dynamics of about
-2,000 atoms at 300 K and 1 fs, per atom, median of five turns: ase_kan's own loop for its fits, LAMMPS for the others
-(the faster of eam/alloy and eam/alloy/opt; snap).
+FOLDER as for metals.py, which has the fits and the errors; of Cu, published embedded-atom potentials are added
+(energies up to a constant: they were fitted to experiments). The time is the processor time of a step of
+constant-energy dynamics of about 2,000 atoms at 300 K and 1 fs, per atom, median of five turns: ase_kan's own loop for
+its fits, LAMMPS for the others (the faster of eam/alloy and eam/alloy/opt; snap).
 """
 
 import os

@@ -243,6 +243,27 @@ def test_closer_than_the_tables_go(cured_mixture):
     same_state(ours, theirs, 1e-9)
 
 
+def test_error_of_the_reference_takes_the_step_back(cured_mixture, monkeypatch):
+    """Atoms that come closer than the tables go, where the potential itself has nothing to say."""
+    atoms = Atoms("Ar2", [[0, 0, 0], [1.5, 0.1, 0]], momenta=[[4000.0, 0, 0], [-4000.0, 0, 0]])
+    atoms.calc = KANCalculator(cured_mixture, on_extrapolation="ignore")
+    atoms.get_forces()
+
+    def fails(*_):
+        raise ValueError("no energy is known")
+
+    monkeypatch.setattr(atoms.calc._engine._reference, "evaluate", fails)
+    run = VelocityVerlet(atoms, 0.002 * FS)
+    with pytest.raises(ValueError, match="no energy is known"):
+        run.run(200)
+    assert 0 < run.nsteps < 200
+    again = Atoms("Ar2", [[0, 0, 0], [1.5, 0.1, 0]], momenta=[[4000.0, 0, 0], [-4000.0, 0, 0]])
+    again.calc = KANCalculator(cured_mixture, on_extrapolation="ignore")
+    VelocityVerlet(again, 0.002 * FS).run(run.nsteps)
+    assert (atoms.positions == again.positions).all()
+    assert (atoms.get_momenta() == again.get_momenta()).all()
+
+
 def test_what_is_refused(potential):
     atoms = liquid(potential)
     for wrong, error, match in (

@@ -21,7 +21,7 @@ Total Motion::advance(Summation& sums, std::int64_t steps, double* virial, void 
         if ((since += n) >= LOOK) poll(), since = 0;
         saved_.assign(positions, positions + 3 * n);
         saved_.insert(saved_.end(), momenta, momenta + 3 * n);
-        const double before = transferred;
+        transferred_before_ = transferred;
         try {
             rescale();
             // Where nothing has to be known of all atoms first, they are moved while they are sorted into the list.
@@ -30,9 +30,7 @@ Total Motion::advance(Summation& sums, std::int64_t steps, double* virial, void 
             total = sums.run(positions, false, {forces, virial, nullptr, nullptr}, poll, fix_com ? nullptr : this,
                              together);
         } catch (...) {
-            std::copy(saved_.begin(), saved_.begin() + 3 * n, positions);
-            std::copy(saved_.begin() + 3 * n, saved_.end(), momenta);
-            transferred = before;
+            undo();
             throw;
         }
         noise += numbers();
@@ -49,6 +47,13 @@ void Motion::finish() {
     after_all();
     unfinished = false;
     ++done;
+}
+
+void Motion::undo() {
+    std::copy(saved_.begin(), saved_.begin() + 3 * n, positions);
+    std::copy(saved_.begin() + 3 * n, saved_.end(), momenta);
+    transferred = transferred_before_;
+    unfinished = false;
 }
 
 void Motion::before_all() {

@@ -60,17 +60,19 @@ struct Motion {
     }
 
     // So many steps, or fewer: the last is one of extrapolation that has not been told of, or is `unfinished`: atoms
-    // are closer than the tables go. Then `forces` must be set, and `finish` ends the step. Tells what was summed in
-    // the last step. If `poll` or the sums throw, the atoms are as they were after the last step that was done.
+    // are closer than the tables go. Then `forces` must be set and `finish` ends the step, or `undo` takes it back. Tells
+    // what was summed in the last step. If `poll` or the sums throw, the atoms are as they were after the last step that was done.
     Total advance(Summation& sums, std::int64_t steps, double* virial, void (*poll)());
     void finish();
+    void undo();
 
   private:
     void before_all();
     void after_all();
     void hold_center();
     void rescale();
-    std::vector<double> saved_;
+    std::vector<double> saved_;  // positions and momenta before the step
+    double transferred_before_ = 0.0;
 };
 
 }  // namespace kan

@@ -65,6 +65,7 @@ namespace {
 // What the loop in Python needs of both.
 template <class Class> void bind_loop(nb::class_<Class>& c) {
     c.def("finish", [](Class& self) { self.moves.finish(); })
+        .def("undo", [](Class& self) { self.moves.undo(); })
         .def("watch", [](Class& self, unsigned told, std::int64_t quiet, std::int64_t most_quiet) {
             self.moves.watch = {told, quiet, most_quiet};
         }, "told"_a, "quiet"_a, "most_quiet"_a)

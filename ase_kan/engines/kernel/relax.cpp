@@ -58,8 +58,7 @@ Total Relaxation::advance(Summation& sums, std::int64_t steps, double* virial, v
             step();
             total = sums.run(positions, false, {forces, virial, nullptr, nullptr}, poll);
         } catch (...) {
-            std::copy(saved_.begin(), saved_.end(), positions);
-            forget();
+            undo();
             throw;
         }
         unfinished = total.beyond();
@@ -69,6 +68,12 @@ Total Relaxation::advance(Summation& sums, std::int64_t steps, double* virial, v
         if (number + 1 == steps || !watch.passes(total.kinds()) || converged()) break;
     }
     return total;
+}
+
+void Relaxation::undo() {
+    std::copy(saved_.begin(), saved_.end(), positions);
+    forget();
+    unfinished = false;
 }
 
 bool Relaxation::converged() const { return longest(constrained()) < fmax; }

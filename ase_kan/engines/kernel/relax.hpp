@@ -42,6 +42,7 @@ struct Relaxation {
     // as they were after the last step that was done, and the method without memory.
     Total advance(Summation& sums, std::int64_t steps, double* virial, void (*poll)());
     void finish() { unfinished = false, ++done; }
+    void undo();
 
   private:
     using Vector = std::vector<double>;
