@@ -22,7 +22,7 @@ from statistics import median
 from ase_kan.cli.bench_systems import lennard_jones_potential, stepper
 from ase_kan.exports.extras import optional
 
-SIZES, METAL_SIZES = (13, 1372, 10976, 108_000), (1372, 10976, 108_000)
+SIZES, METAL_SIZES = (13, 38, 1372, 10976, 108_000), (1372, 10976, 108_000)
 #: Contender to the package it needs.
 CONTENDERS = {
     "dynamics": "ase_kan",
@@ -81,7 +81,7 @@ def run(
     peers : sequence of str, optional
         Of `CONTENDERS`, besides `OURS`; default all whose package is installed.
     sizes : sequence of int, optional
-        The next periodic cube of 4 k^3 atoms each; 13 Lennard-Jones atoms are a free icosahedron.
+        The next periodic cube of 4 k^3 atoms each; 13 and 38 Lennard-Jones atoms are free clusters.
     threads : int
         Above 1, the compiled engine runs with that many as well, and LAMMPS on as many MPI ranks.
     rounds : int

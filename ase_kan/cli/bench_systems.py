@@ -2,8 +2,8 @@
 
 The liquid is that of LAMMPS's own benchmark (rho* = 0.8442, T* = 1.44 at the start, cutoff 2.5, time step 0.005, NVE)
 with epsilon, sigma and mass 1; the KAN is fitted to it. The metal is the crystal of a published embedded-atom potential
-at 300 K, time step 1 fs, NVE; every engine has the same file. ASE's calculators run in ASE's VelocityVerlet, LAMMPS in
-its own loop, ase_kan's "dynamics" in that of `ase_kan.dynamics`.
+at 300 K, time step 1 fs, NVE; every engine has the same file. ASE's calculators run in ASE's VelocityVerlet; LAMMPS,
+OpenMM and asap3 in their own loops, ase_kan's "dynamics" in that of `ase_kan.dynamics`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
-from ase.cluster import Icosahedron
+from ase.cluster import Icosahedron, Octahedron
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
@@ -25,6 +25,11 @@ from ase_kan.potentials.files import is_setfl
 
 CUTOFF, TIMESTEP, TEMPERATURE, DENSITY = 2.5, 0.005, 1.44, 0.8442
 METAL_TEMPERATURE, METAL_TIMESTEP = 300.0, 1 * units.fs
+#: Clusters of least energy: an icosahedron and a truncated octahedron.
+CLUSTERS: dict[int, Callable[[], Atoms]] = {
+    13: lambda: Icosahedron("Ar", noshells=2, latticeconstant=1.58),
+    38: lambda: Octahedron("Ar", length=4, cutoff=1, latticeconstant=1.55),
+}
 
 
 def lennard_jones_potential() -> Any:
@@ -37,9 +42,9 @@ def lennard_jones_potential() -> Any:
 
 
 def liquid(n: int) -> Atoms:
-    """The benchmark's atoms: an icosahedron of 13, or a periodic fcc cube, at rest as a whole."""
-    if n == 13:
-        atoms: Atoms = Icosahedron("Ar", noshells=2, latticeconstant=1.58)
+    """The benchmark's atoms: a cluster of 13 or 38, or a periodic fcc cube, at rest as a whole."""
+    if n in CLUSTERS:
+        atoms: Atoms = CLUSTERS[n]()
         atoms.center(vacuum=2 * CUTOFF)  # asap3 wants a cell
         temperature = 0.1  # stays together
     else:
@@ -74,6 +79,7 @@ def stepper(name: str, threads: int, n: int, potential: str) -> tuple[int, Calla
         atoms.calc = LennardJones(epsilon=1.0, sigma=1.0, rc=CUTOFF)
     elif name == "asap3":
         atoms.calc = optional("asap3", "bench").LennardJones([18], [1.0], [1.0], rCut=CUTOFF)
+        loop = optional("asap3.md.verlet", "bench").VelocityVerlet
     else:
         pairs = optional("matscipy.calculators.pair_potential", "bench")
         atoms.calc = pairs.PairPotential({(18, 18): pairs.LennardJonesCut(1.0, 1.0, CUTOFF)})
@@ -93,7 +99,7 @@ def _openmm(threads: int, n: int) -> tuple[int, Callable[[int], None]]:
         force.addParticle(0.0, 1.0, 1.0)
     force.setCutoffDistance(CUTOFF)
     force.setUseDispersionCorrection(False)
-    force.setNonbondedMethod(force.CutoffNonPeriodic if n == 13 else force.CutoffPeriodic)
+    force.setNonbondedMethod(force.CutoffNonPeriodic if n in CLUSTERS else force.CutoffPeriodic)
     system.addForce(force)
     system.setDefaultPeriodicBoxVectors(*atoms.cell.array.tolist())
     platform = mm.Platform.getPlatformByName("CPU")
@@ -118,12 +124,12 @@ def _lammps(name: str, n: int, potential: str) -> tuple[int, Callable[[int], Non
     lmp.commands_string(f"""units lj
         atom_style atomic
         lattice fcc {DENSITY}
-        boundary {"s s s" if n == 13 else "p p p"}
+        boundary {"s s s" if n in CLUSTERS else "p p p"}
         region box block 0 {side:.17g} 0 {side:.17g} 0 {side:.17g} units box
         create_box 1 box
     """)
-    if n == 13:
-        lmp.create_atoms(13, list(range(1, 14)), [1] * 13, atoms.positions.ravel().tolist())
+    if n in CLUSTERS:
+        lmp.create_atoms(n, list(range(1, n + 1)), [1] * n, atoms.positions.ravel().tolist())
     else:
         lmp.command("create_atoms 1 box")
     lmp.command("mass 1 1.0")
@@ -140,7 +146,7 @@ def _lammps(name: str, n: int, potential: str) -> tuple[int, Callable[[int], Non
         lmp.commands_string(
             f"pair_style lj/cut{'/opt' if '-opt' in name else ''} {CUTOFF}\npair_coeff 1 1 1.0 1.0 {CUTOFF}"
         )
-    lmp.commands_string(f"""velocity all create {0.1 if n == 13 else TEMPERATURE} 87287 loop geom
+    lmp.commands_string(f"""velocity all create {0.1 if n in CLUSTERS else TEMPERATURE} 87287 loop geom
         neighbor 0.3 bin
         neigh_modify delay 0 {"every 20 check no" if name.endswith("-bench") else "every 1 check yes"}
         fix 1 all nve

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a published .eam.alloy or .eam.fs file: its metal instead of a Lennard-Jones liquid; peers are autograd, "
         "lammps and lammps-opt",
     )
-    bench.add_argument("--sizes", type=count, nargs="+", help="numbers of atoms (default: 13 1372 10976 108000)")
+    bench.add_argument("--sizes", type=count, nargs="+", help="numbers of atoms (default: 13 38 1372 10976 108000)")
     bench.add_argument("--threads", type=count, default=1, help="time the compiled engine with so many as well")
     bench.add_argument("--rounds", type=count, default=5, help="turns of each engine (default: %(default)s)")
     bench.add_argument("--json", type=Path, help="write all numbers to this file")

@@ -14,6 +14,7 @@ def test_bench(tmp_path, capsys):
     arguments = [
         "bench",
         "--sizes",
+        "38",
         "100",
         "--rounds",
         "2",
@@ -22,14 +23,16 @@ def test_bench(tmp_path, capsys):
         "ase",
         "lammps-table",
         "lammps-opt-bench",
+        "openmm",
     ]
     assert main([*arguments, "--threads", "2", "--json", str(path)]) == 0
     out = capsys.readouterr().out
     assert "ase_kan dynamics, 2 threads" in out
+    assert "lammps-opt-bench, 2 ranks" in out
     assert "processor: " in out
     found = json.loads(path.read_text())
-    assert len(found["rows"]) == 7
-    assert {row["atoms"] for row in found["rows"]} == {108}
+    assert len(found["rows"]) == 18
+    assert {row["atoms"] for row in found["rows"]} == {38, 108}
     for row in found["rows"]:
         assert len(row["rounds_us"]) == 2
         assert min(row["rounds_us"]) <= row["step_us"] <= max(row["rounds_us"])
