@@ -1,4 +1,4 @@
-"""Argon from first principles: from 40 quantum-chemical energies of a dimer to gas, crystal and liquid, with error bars.
+"""Argon from first principles: from 40 energies of a dimer to gas, crystal and liquid, with error bars.
 
 The 40 energies are those of an ab initio curve of the argon dimer with the noise of a good calculation. One fit of them
 gives the second virial coefficient of the gas, the vibration of the dimer, the crystal at 0 K and the liquid at 94.4 K.
@@ -47,7 +47,7 @@ def lennard_jones(r):
 
 
 def virial(energy, quantum=True):
-    """B2(T) in cm^3/mol, hard inside 2.2 A, with the first quantum correction hbar^2 (see Hirschfelder et al., 1954)."""
+    """B2(T) in cm^3/mol, hard inside 2.2 A, with the first quantum correction (Hirschfelder et al., 1954)."""
     r = np.concatenate([np.linspace(2.2, 12, 6000), np.geomspace(12, 400, 1500)[1:]])
     v, kt = energy(r), units.kB * TEMPERATURES[:, None]
     boltzmann = np.exp(-v / kt)
@@ -60,7 +60,7 @@ def virial(energy, quantum=True):
 
 
 def dimer(energy):
-    """Harmonic frequency, and the transition from the lowest level to the next (1/cm); Numerov's equation in 1/A."""
+    """Harmonic frequency, and the transition from the lowest level to the next (1/cm), by finite differences."""
     r = np.linspace(2.8, 15, 3000)
     v, step = energy(r), r[1] - r[0]
     kinetic = (units._hbar * units.J * units.s) ** 2 / MASS / step**2  # hbar^2 / (2 mu step^2), mu = m / 2
@@ -126,7 +126,9 @@ for row in zip(names, exact, found.value, found.std, lj, strict=True):
     print("{:28s}{:10.3f}{:10.3f}{:8.3f}{:10.3f}".format(*row))
 classical = virial(potential.energy, quantum=False)[1]
 print(f"B2 at 100 K without the quantum term: {classical:.2f}")
-print("measured: dimer 0 to 1 25.69 1/cm (Herman, LaRocque and Stoicheff, J. Chem. Phys. 89, 4535, 1988); crystal 5.31 A,")
+print(
+    "measured: dimer 0 to 1 25.69 1/cm (Herman, LaRocque and Stoicheff, J. Chem. Phys. 89, 4535, 1988); crystal 5.31 A,"
+)
 zero_point = 1000 * 9 / 8 * units.kB * 92
 static = 80.2 + zero_point
 print(f"80.2 meV (Kittel), and {static:.1f} without the zero-point motion (9/8 k times the Debye temperature of 92 K).")
@@ -142,33 +144,43 @@ figure = Figure(figsize=(10, 7), layout="constrained")
 x = np.linspace(2.95, 9, 500)
 band = 2000 * potential.uncertainty(x)
 top.axhline(0, color="0.8", lw=0.8)
-top.plot(x, 1000 * ab_initio(x), "k", lw=3, alpha=0.25, label="ab initio curve")
-top.plot(x, 1000 * potential.energy(x), "tab:blue", label="KAN, with two deviations")
-top.fill_between(x, 1000 * potential.energy(x) - band, 1000 * potential.energy(x) + band, color="tab:blue", alpha=0.3)
-top.errorbar(r, 1000 * curve.energy, 1000 * error, fmt="o", color="tab:orange", ms=4, label="40 energies with noise")
-top.set(xlim=(3, 9), ylim=(-14, 8), xlabel="distance (Å)", ylabel="energy (meV)", title="Two atoms")
-top.legend()
+top.plot(x, 1000 * ab_initio(x), "k", lw=4, alpha=0.25, label="ab initio curve")
+top.plot(x, 1000 * potential.energy(x), "tab:blue", label="KAN")
+top.plot(r, 1000 * curve.energy, "o", color="tab:orange", ms=4, label="40 energies with noise")
+top.set(xlim=(3, 9), ylim=(-14, 16), xlabel="distance (Å)", ylabel="energy (meV)", title="Two atoms")
+top.legend(loc="lower right")
+inset = top.inset_axes((0.42, 0.56, 0.56, 0.4))
+inset.fill_between(x, -band, band, color="tab:blue", alpha=0.3, lw=0)
+inset.errorbar(r, 1000 * (curve.energy - potential.energy(r)), 1000 * error, fmt="o", color="tab:orange", ms=3, lw=1)
+inset.plot(x, 1000 * (ab_initio(x) - potential.energy(x)), "k", lw=1)
+inset.set(xlim=(3.3, 9), ylim=(-0.35, 0.35))
+inset.text(0.97, 0.85, "difference to the KAN (meV)\nband: two deviations", transform=inset.transAxes, ha="right",
+           va="center", fontsize=8)  # fmt: skip
+inset.tick_params(labelsize=8)
 n = len(TEMPERATURES)
-gas.axhline(0, color="0.8", lw=0.8)
 gas.fill_between(
-    TEMPERATURES, *(found.value[:n] + s * 2 * found.std[:n] for s in (-1, 1)), color="tab:blue", alpha=0.3, lw=0
+    TEMPERATURES, -2 * found.std[:n], 2 * found.std[:n], color="tab:blue", alpha=0.3, lw=0, label="2 deviations"
 )
-gas.semilogx(TEMPERATURES, found.value[:n], "tab:blue", label="KAN, with two deviations")
-gas.plot(TEMPERATURES, exact[:n], "ko", mfc="white", label="ab initio curve")
-gas.plot(TEMPERATURES, lj[:n], "tab:red", ls="--", lw=1, label="Lennard-Jones")
-gas.set(xlabel="temperature (K)", ylabel="B₂ (cm³/mol)", title="The gas: second virial coefficient")
-gas.set_xticks(TEMPERATURES, [str(t) for t in TEMPERATURES])
+gas.axhline(0, color="tab:blue", label="KAN")
+gas.semilogx(TEMPERATURES, exact[:n] - found.value[:n], "ko", mfc="white", label="ab initio curve")
+gas.plot(TEMPERATURES, lj[:n] - found.value[:n], "tab:red", ls="--", label="Lennard-Jones")
+gas.set(xlabel="temperature (K)", ylabel="difference to the KAN (cm³/mol)")
+gas.set_title(f"The gas: B₂ is {found.value[1]:.0f} ± {found.std[1]:.0f} cm³/mol at 100 K")
+gas.set_xticks(TEMPERATURES[[1, 3, 4, 5, 6, 7]], [str(t) for t in TEMPERATURES[[1, 3, 4, 5, 6, 7]]])
 gas.minorticks_off()
 gas.legend()
-bars = [80.2, zero_point, found.value[-1] - static]
-for start, size, colour, text in zip(
-    (0, bars[0], static), bars, ("tab:gray", "tab:green", "tab:red"),
-    ("measured", "zero-point motion", "three atoms\nat a time"), strict=True,
-):  # fmt: skip
-    crystal.barh("measured\n+ what pairs\ndo not know", size, left=start, color=colour)
-    crystal.text(start + size / 2, 0, text, ha="center", va="center", rotation=90, color="white", fontsize=9)
-crystal.barh("KAN, pairs", found.value[-1], xerr=2 * found.std[-1], color="tab:blue")
-crystal.set(xlim=(60, 1.03 * found.value[-1]), xlabel="cohesive energy (meV per atom)", title="The crystal")
+start = 0.0
+for text, size, colour, place in (
+    ("measured", 80.2, "0.5", 40),
+    ("motion at 0 K", zero_point, "tab:green", 72),
+    ("three atoms at a time", found.value[-1] - static, "tab:red", 93),
+):
+    crystal.barh("measured, and what\npairs do not know", size, 0.5, left=start, color=colour)
+    crystal.text(place, -0.3, f"{text}\n{size:.1f}".replace(" at", "\nat"), ha="center", va="top", color=colour)
+    start += size
+crystal.barh("pairs (KAN)", found.value[-1], 0.5, xerr=2 * found.std[-1], color="tab:blue")
+crystal.set(ylim=(-1, 1.4), xlim=(0, 108), xlabel="cohesive energy (meV per atom)")
+crystal.set_title(f"The crystal at 0 K: {found.value[-1]:.1f} ± {found.std[-1]:.1f} meV per atom")
 fluid.axhline(1, color="0.8", lw=0.8)
 fluid.plot(distance, g, "tab:blue")
 fluid.axvline(3.7, color="tab:red", ls="--", lw=1, label="first peak of Rahman (1964)")

@@ -13,7 +13,7 @@ from ase.calculators.lj import LennardJones
 from ase.cluster import Icosahedron, Octahedron
 from ase.mep import NEB
 from ase.optimize import FIRE
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment  # type: ignore[attr-defined]
 from scipy.spatial.transform import Rotation
 
 from ase_kan.calculator import KANCalculator
@@ -29,7 +29,7 @@ MINIMA = {
 }  # fmt: skip
 #: Searched from random starts; the larger ones are relaxed from their known shapes.
 SEARCHED = range(2, 21)
-WALKERS, ROUNDS, TEMPERATURE, STEP = 6, 150, 0.8, 0.36
+WALKERS, ROUNDS, TEMPERATURE, STEP = 6, 60, 0.8, 0.36
 #: The second minimum of 7 atoms, a capped octahedron, from the lowest, a pentagonal bipyramid.
 BARRIER, SECOND = "barrier of 7 atoms", "second minimum of 7 atoms"
 IMAGES = 9

@@ -29,7 +29,14 @@ STRAIN, FAR = 1e-4, 40.0
 POINTS = {"X": (0.5, 0.5, 0.0), "L": (0.5, 0.0, 0.0)}
 #: eV of hbar omega, with omega^2 in eV/A^2/u.
 HBAR = units._hbar * 1e10 / np.sqrt(units._e * units._amu)
-NAMES = ("nearest distance", "energy per atom", "C11", "C12", "C44", *(f"phonon {p}, {b}" for p in POINTS for b in "TL"))
+NAMES = (
+    "nearest distance",
+    "energy per atom",
+    "C11",
+    "C12",
+    "C44",
+    *(f"phonon {p}, {b}" for p in POINTS for b in "TL"),
+)
 
 
 @cache
@@ -85,9 +92,9 @@ def _sites(reach: float) -> Array:
     """The fcc lattice with neighbors at 1, but for the origin, up to a distance."""
     n = int(reach * np.sqrt(2)) + 1
     one = np.arange(-n, n + 1)
-    x, y, z = np.meshgrid(one, one, one, indexing="ij")
+    x, y, z = np.meshgrid(one, one, one)
     keep = ((x + y + z) % 2 == 0) & (x**2 + y**2 + z**2 <= 2 * reach**2) & (x**2 + y**2 + z**2 > 0)
-    return np.stack([x[keep], y[keep], z[keep]], axis=1) / np.sqrt(2)
+    return np.asarray(np.stack([x[keep], y[keep], z[keep]], axis=1) / np.sqrt(2), dtype=np.float64)
 
 
 def _stress_of_strain(atoms: Atoms, i: int, j: int) -> Array:

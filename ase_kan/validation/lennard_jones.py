@@ -54,7 +54,7 @@ class Shown:
 
     elements: tuple[str, ...] = ()
     pairs: tuple[Pair | None, ...] = (None,)
-    reference_energies: Mapping[str, float] = {}  # noqa: RUF012  (empty, and the same for all)
+    reference_energies: Mapping[str, float] = {}
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ def shortened(potential: Shown, cutoff: float) -> Shown:
 
 
 def left_out(potential: Shown, short: Shown, density: float) -> tuple[float, float]:
-    """Energy per atom and pressure of what `short` lacks of `potential`, with atoms everywhere (g = 1) beyond the onset.
+    """Energy per atom and pressure of what `short` lacks of `potential`, with g(r) = 1 beyond the onset.
 
     u = 2 pi rho int (phi - phi_s) r^2 dr,  p = 2/3 pi rho^2 int (f - f_s) r^3 dr  with the forces f = -dphi/dr
     (M. P. Allen and D. J. Tildesley, Computer Simulation of Liquids, 2nd ed., section 2.8).
@@ -151,5 +151,3 @@ def left_out(potential: Shown, short: Shown, density: float) -> tuple[float, flo
         float(2 * np.pi * density * np.trapezoid(r**2 * difference, r)),
         float(2 / 3 * np.pi * density**2 * np.trapezoid(r**3 * force, r)),
     )
-
-

@@ -101,4 +101,3 @@ def _shown(value: float, reference: float) -> tuple[str, str]:
     if isinstance(value, liquid.Sampled):
         return f"{value:.4f} ({value.error:.4f})", f"{value - reference:.4f}"
     return f"{value:.7g}", f"{value - reference:.1e}"
-
