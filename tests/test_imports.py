@@ -12,7 +12,7 @@ RANKS = (
     {"potentials"},
     {"fit", "engines", "exports", "analysis"},
     {"calculator", "dynamics"},
-    {"plots", "plugin"},
+    {"plots", "plugin", "validation"},
     {"cli", "__main__"},
 )
 
