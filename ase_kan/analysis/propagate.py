@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ase_kan.fit.result import training_bar
 from ase_kan.potentials.added import AddedSplines
+from ase_kan.potentials.law import LawPotential
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
 
@@ -46,8 +48,8 @@ class Propagated:
 
 
 def propagate(
-    function: Callable[[KANPotential], ArrayLike],
-    potential: KANPotential,
+    function: Callable[[Any], ArrayLike],
+    potential: KANPotential | LawPotential,
     n: int = 100,
     *,
     seed: int = 0,
@@ -58,9 +60,9 @@ def propagate(
     Parameters
     ----------
     function : callable
-        Takes a `KANPotential` and gives a number or an array: a lattice constant, virial coefficients at several
+        Takes such a potential and gives a number or an array: a lattice constant, virial coefficients at several
         temperatures, the energy of a cluster's minimum.
-    potential : KANPotential
+    potential : KANPotential or LawPotential
         That knows its errors.
     n : int
         Number of samples.
@@ -83,7 +85,8 @@ def propagate(
     value = np.asarray(function(potential), dtype=float)
     found = []
     with training_bar(progress, n) as report:
-        for number, sample in enumerate(samples(potential, n, seed), 1):
+        drawn = potential.samples(n, seed) if isinstance(potential, LawPotential) else samples(potential, n, seed)
+        for number, sample in enumerate(drawn, 1):
             found.append(np.asarray(function(sample), dtype=float))
             if report:
                 report(number, float("nan"))

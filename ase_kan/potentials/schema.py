@@ -46,6 +46,8 @@ def check(header: Any, tensors: Mapping[str, Tensor]) -> None:
     """
     if isinstance(header, dict) and header.get("kind") == "embedded-atom":
         raise ValueError("it holds an embedded-atom potential, not a pair potential: use KANEAM.load")
+    if isinstance(header, dict) and header.get("kind") == "law":
+        raise ValueError("it holds a law, not a KAN: use LawPotential.load")
     HEADER(header, "header")
     expected: dict[str, int] = {}
     for number, entry in enumerate(header["pairs"]):
