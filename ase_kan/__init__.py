@@ -14,6 +14,8 @@ from ase_kan.version import __version__
 
 if TYPE_CHECKING:
     from ase_kan.analysis.extrapolation import analyze as analyze
+    from ase_kan.analysis.law import Law as Law
+    from ase_kan.analysis.law import discover as discover
     from ase_kan.calculator import KANCalculator as KANCalculator
     from ase_kan.data.curve import PairCurve as PairCurve
     from ase_kan.data.structures import Structures as Structures
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ase_kan.fit import fit as fit
     from ase_kan.fit.result import FitResult as FitResult
     from ase_kan.potentials.eam import KANEAM as KANEAM
+    from ase_kan.potentials.law import LawPotential as LawPotential
     from ase_kan.potentials.potential import KANPotential as KANPotential
     from ase_kan.potentials.protocol import EmbeddedAtomPotential as EmbeddedAtomPotential
     from ase_kan.potentials.protocol import PairPotential as PairPotential
@@ -45,6 +48,9 @@ _HOME = {
     "ExtrapolationError": "engines.guard",
     "ExtrapolationWarning": "engines.guard",
     "analyze": "analysis.extrapolation",
+    "discover": "analysis.law",
+    "Law": "analysis.law",
+    "LawPotential": "potentials.law",
 }
 __all__ = ["__version__", *_HOME]
 

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 from ase_kan.fit.result import training_bar
 from ase_kan.potentials.added import AddedSplines
 from ase_kan.potentials.eam import KANEAM
+from ase_kan.potentials.law import LawPotential
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
 
-P = TypeVar("P", KANPotential, KANEAM)
+P = TypeVar("P", KANPotential, LawPotential, KANEAM)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ def propagate(
     function : callable
         Takes such a potential and gives a number or an array: a lattice constant, virial coefficients at several
         temperatures, the energy of a cluster's minimum.
-    potential : KANPotential or KANEAM
+    potential : KANPotential, LawPotential or KANEAM
         That knows its errors.
     n : int
         Number of samples.
@@ -87,7 +88,8 @@ def propagate(
     value = np.asarray(function(potential), dtype=float)
     found = []
     with training_bar(progress, n) as report:
-        for number, sample in enumerate(samples(potential, n, seed), 1):
+        drawn = potential.samples(n, seed) if isinstance(potential, LawPotential) else samples(potential, n, seed)
+        for number, sample in enumerate(drawn, 1):
             found.append(np.asarray(function(sample), dtype=float))
             if report:
                 report(number, float("nan"))
@@ -95,13 +97,15 @@ def propagate(
 
 
 def samples(potential: P, n: int, seed: int = 0) -> Iterator[P]:
-    """Potentials drawn from the posterior: phi (and F) plus modes, each times a standard normal number.
+    """Potentials drawn from the posterior: phi (and F) plus modes, each times a standard normal number; laws.
 
-    What is added to a pair potential is a spline of 1/r from half the shortest distance in the data to the cutoff.
+    What is added to a KAN of pairs is a spline of 1/r from half the shortest distance in the data to the cutoff.
     Where nothing is known of phi, nothing is added: see `grade` for how far that is from the data.
     """
     rng = np.random.default_rng(seed)
-    if isinstance(potential, KANEAM):
+    if isinstance(potential, LawPotential):
+        yield from potential.samples(n, seed)
+    elif isinstance(potential, KANEAM):
         modes = len(potential.lone_modes({}))
         yield from (potential.shifted(rng.normal(size=modes)) for _ in range(n))
     else:

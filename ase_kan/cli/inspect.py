@@ -35,7 +35,7 @@ def run_inspect(args: argparse.Namespace) -> None:
         print(potential if isinstance(potential, TabulatedEAM) else potential.describe())
         return
     if not isinstance(potential, KANPotential):
-        raise ValueError(f"what KANs do outside their data is told of pair potentials, and {args.potential} is none")
+        raise ValueError(f"what KANs do outside their data is told of pair potentials, and {args.potential} has none")
     from ase_kan.analysis.extrapolation import analyze
 
     for pair, found in analyze(potential).items():
@@ -50,13 +50,17 @@ def run_plot(args: argparse.Namespace) -> None:
     from ase_kan.plots.fit import plot_pairs
     from ase_kan.potentials.files import load_potential
     from ase_kan.potentials.potential import KANPotential
+    from ase_kan.potentials.protocol import EmbeddedAtomPotential
 
     check_output(args.output, "figure", args.potential)
     potential = load_potential(args.potential)
     if not isinstance(potential, KANPotential):
         if args.extrapolation:
-            raise ValueError(f"the extrapolation is plotted for pair potentials, and {args.potential} is none")
-        save(plot_functions(potential), args.output)
+            raise ValueError(f"the extrapolation is plotted for KANs of pair energies, and {args.potential} has none")
+        if isinstance(potential, EmbeddedAtomPotential):
+            save(plot_functions(potential), args.output)
+        else:
+            save(plot_pairs(potential, potential.pairs), args.output)
         print(f"wrote {args.output}")
         return
     if args.extrapolation and len(potential.pairs) > 1:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ase_kan.potentials import eam_schema, schema, storage
+from ase_kan.potentials import storage
 from ase_kan.potentials.coverage import Gap, density_gaps_of, gaps_of
 from ase_kan.potentials.features import limited
 from ase_kan.potentials.filed import FiledPotential
+from ase_kan.potentials.files import check_of
 from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, energies, forces
 from ase_kan.potentials.quintics import Function, Table
 from ase_kan.potentials.scale import Scale
@@ -337,13 +338,12 @@ def _save(tables: SplinePotential | EmbeddedTables, path: str | os.PathLike[str]
     if not hasattr(original, "content"):
         raise ValueError(f"cannot write {path}: only fitted potentials have files, and {original!r} is none")
     header, arrays = original.content()
-    embedded = isinstance(tables, EmbeddedTables)
     found = _embedded_entries(tables) if isinstance(tables, EmbeddedTables) else _pair_entries(tables)
     header[TABLES] = {"tolerance": tables.tolerance}
     for kind, entries in zip(("distances", "densities"), found, strict=True):
         header[TABLES][kind] = [entry for entry, _ in entries]
         arrays |= {f"{PREFIX}{kind}.{n}": rows for n, (_, rows) in enumerate(entries)}
-    storage.write(path, header, arrays, eam_schema.check if embedded else schema.check)
+    storage.write(path, header, arrays, check_of(header))
 
 
 Entries = list[tuple[dict[str, Any], Array]]

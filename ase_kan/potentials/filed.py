@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ase_kan.potentials import storage
 from ase_kan.potentials.coverage import Gap
+from ase_kan.potentials.law_schema import LAW
 from ase_kan.potentials.table_schema import PREFIX, TABLES
 from ase_kan.types import Pair, sorted_pair
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ase_kan.potentials.eam import KANEAM
+    from ase_kan.potentials.law import LawPotential
     from ase_kan.potentials.potential import KANPotential
 
 
@@ -39,12 +41,16 @@ class FiledPotential:
         self.channels = 1 + max((channel for _, channel in self._densities), default=0)
 
     @cached_property
-    def potential(self) -> KANPotential | KANEAM:
+    def potential(self) -> KANPotential | LawPotential | KANEAM:
         """The potential itself."""
         if self._densities:
             from ase_kan.potentials.eam import KANEAM
 
             return KANEAM.restore(*self._content)
+        if self._content[0].get("kind") == LAW:
+            from ase_kan.potentials.law import LawPotential
+
+            return LawPotential.restore(*self._content)
         from ase_kan.potentials.potential import KANPotential
 
         return KANPotential.restore(*self._content)

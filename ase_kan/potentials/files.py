@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ase_kan.potentials import storage
+from ase_kan.potentials import eam_schema, law_schema, schema, storage
 from ase_kan.potentials.eam_schema import EMBEDDED, KIND
+from ase_kan.potentials.law_schema import LAW
 
 if TYPE_CHECKING:
     from ase_kan.potentials.eam import KANEAM
+    from ase_kan.potentials.law import LawPotential
     from ase_kan.potentials.potential import KANPotential
     from ase_kan.potentials.setfl import TabulatedEAM
 
@@ -17,17 +20,21 @@ if TYPE_CHECKING:
 PUBLISHED = (".eam.alloy", ".eam.fs", ".setfl")
 
 
-def load_potential(path: str | os.PathLike[str]) -> KANPotential | KANEAM | TabulatedEAM:
+def load_potential(path: str | os.PathLike[str]) -> KANPotential | LawPotential | KANEAM | TabulatedEAM:
     """A saved potential, or a published one if the file is called ``.eam.alloy``, ``.eam.fs`` or ``.setfl``."""
     if is_setfl(path):
         from ase_kan.potentials.setfl import from_setfl
 
         return from_setfl(path)
     header, _ = storage.read(path)
-    if header.get(KIND) == EMBEDDED:
+    if (kind := header.get(KIND)) == EMBEDDED:
         from ase_kan.potentials.eam import KANEAM
 
         return KANEAM.load(path)
+    if kind == LAW:
+        from ase_kan.potentials.law import LawPotential
+
+        return LawPotential.load(path)
     from ase_kan.potentials.potential import KANPotential
 
     return KANPotential.load(path)
@@ -36,3 +43,8 @@ def load_potential(path: str | os.PathLike[str]) -> KANPotential | KANEAM | Tabu
 def is_setfl(path: str | os.PathLike[str]) -> bool:
     """Whether a file is called as published ones are."""
     return os.fspath(path).endswith(PUBLISHED)
+
+
+def check_of(header: Mapping[str, Any]) -> storage.Check:
+    """What checks the content of a file with this header."""
+    return {EMBEDDED: eam_schema.check, LAW: law_schema.check}.get(header.get(KIND, ""), schema.check)

@@ -59,6 +59,8 @@ def check(header: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     """
     if isinstance(header, dict) and header.get("kind") == "embedded-atom":
         raise ValueError("it holds an embedded-atom potential, not a pair potential: use KANEAM.load")
+    if isinstance(header, dict) and header.get("kind") == "law":
+        raise ValueError("it holds a law, not a KAN: use LawPotential.load")
     HEADER(header, "header")
     expected: dict[str, int] = {}
     for place, entry in enumerate(header["pairs"]):

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ase_kan.potentials import eam_schema, schema, storage
+from ase_kan.potentials import storage
 from ase_kan.potentials.compiled import EmbeddedTables, EmbeddingTable, Spline, SplinePotential
+from ase_kan.potentials.eam_schema import EMBEDDED, KIND
 from ase_kan.potentials.filed import FiledPotential, pair_of
-from ase_kan.potentials.files import is_setfl
+from ase_kan.potentials.files import check_of, is_setfl
 from ase_kan.potentials.quintics import Table
 from ase_kan.potentials.scale import Scale
 from ase_kan.potentials.table_schema import PREFIX, TABLES
@@ -25,10 +26,9 @@ def load_compiled(path: str | os.PathLike[str]) -> SplinePotential | EmbeddedTab
     header, arrays = storage.read(path)
     if header.get(TABLES) is None:
         return None
-    embedded = header.get(eam_schema.KIND) == eam_schema.EMBEDDED
-    storage.must_be(path, header, arrays, eam_schema.check if embedded else schema.check)
+    storage.must_be(path, header, arrays, check_of(header))
     original, tables = FiledPotential(header, arrays), header[TABLES]
-    if not embedded:
+    if header.get(KIND) != EMBEDDED:
         splines = {
             pair_of(entry): _spline(entry, arrays[f"{PREFIX}distances.{n}"])
             for n, entry in enumerate(tables["distances"])

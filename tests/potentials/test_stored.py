@@ -10,8 +10,11 @@ from ase.build import bulk
 
 from ase_kan import KANEAM, KANCalculator, KANPotential, PairCurve, fit, from_setfl, tabulate
 from ase_kan.potentials import storage
+from ase_kan.potentials.cutoff import Cutoff
 from ase_kan.potentials.filed import FiledPotential
 from ase_kan.potentials.files import load_potential
+from ase_kan.potentials.formula import Term
+from ase_kan.potentials.law import LawPotential
 from ase_kan.potentials.stored import load_compiled
 from tests.lammps_eam import PUBLISHED
 from tests.potentials.test_eam import potential as kan_eam
@@ -189,3 +192,16 @@ def test_potential_of_a_file_is_made_once(tmp_path, lennard_jones):
     assert original.info == lennard_jones.info
     with pytest.raises(AttributeError):
         original.nothing  # noqa: B018
+
+
+def test_law_runs_as_it_was(tmp_path):
+    """The same for a formula."""
+    law = LawPotential([Term(4.0, 12.0), Term(-4.0, 6.0)], (0.9, 2.5), Cutoff(2.5, 2.0))
+    path = tmp_path / "law.kan"
+    tabulate(law).save(path)
+    atoms = crystal()
+    of_file, of_memory = (KANCalculator(p) for p in (path, law))
+    for mine, expected in zip(results(of_file, atoms), results(of_memory, atoms), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+    assert of_file.uncertainty(atoms).energy == of_memory.uncertainty(atoms).energy
+    assert isinstance(load_potential(path), LawPotential)

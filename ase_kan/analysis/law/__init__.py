@@ -1,0 +1,6 @@
+"""Read the law: from data or a KAN to a formula with error bars."""
+
+from __future__ import annotations
+
+from ase_kan.analysis.law.find import discover as discover
+from ase_kan.analysis.law.law import Law as Law
