@@ -45,9 +45,9 @@ class KANCalculator(Calculator):
 
     Parameters
     ----------
-    potential : PairPotential, EmbeddedAtomPotential, path or pykan model
-        A fitted potential, the file of a saved one, a published ``.eam.alloy``, ``.eam.fs`` or ``.setfl`` file (see
-        `from_setfl`), or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
+    potential : PairPotential, EmbeddedAtomPotential, FitResult, path or pykan model
+        A fitted potential or the result of the fit, the file of a saved one, a published ``.eam.alloy``, ``.eam.fs`` or
+        ``.setfl`` file (see `from_setfl`), or a pykan `KAN` of E(r) (see `KANPotential.from_pykan`).
     engine : "auto", "compiled" or "autograd"
         ``"compiled"`` tabulates the potential once, on first use, with a certified error (`tabulate`; a
         compiled potential is taken as it is). ``"autograd"`` evaluates the potential itself. ``"auto"`` is compiled
@@ -101,6 +101,8 @@ class KANCalculator(Calculator):
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
         self.potential = _as_potential(potential, engine)
+        of_file = isinstance(potential, str | os.PathLike)
+        self._name = os.path.basename(os.fspath(potential)) if of_file else type(self.potential).__name__  # type: ignore[arg-type]
         if not (np.isfinite(grade) and grade >= 1):
             raise ValueError(f"grade must be 1, at the edge of the data, or more, got {grade}")
         self._wanted = engine, skin, threads, grade
@@ -162,6 +164,12 @@ class KANCalculator(Calculator):
         if kwargs:
             raise TypeError(f"KANCalculator has no parameter {', '.join(kwargs)} to set: make a new calculator")
         return {}
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """Which potential it is, for databases (``row.calculator_parameters``)."""
+        from ase_kan.potentials.identity import fingerprint
+
+        return {"potential": self._name, "fingerprint": fingerprint(self.potential)}
 
     def reset(self) -> None:
         """Forget the atoms, the results and the neighbor list: the next calculation starts afresh."""
@@ -366,6 +374,8 @@ def _as_potential(potential: Any, engine: str) -> Potential:
         from ase_kan.potentials.files import load_potential
 
         return load_potential(potential)
+    if isinstance(found := getattr(potential, "potential", None), PairPotential | EmbeddedAtomPotential):
+        return found  # of the result of a fit
     if hasattr(potential, "act_fun"):  # a pykan model, recognised without importing pykan
         from ase_kan.potentials.potential import KANPotential
 

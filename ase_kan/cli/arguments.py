@@ -63,3 +63,16 @@ def numbers(text: str) -> dict[str, float]:
 def baseline(text: str) -> str | dict[str, float] | Path:
     """``zbl``, charges by element, or the file of a potential."""
     return text if text == "zbl" else numbers(text) if "=" in text else Path(text)
+
+
+#: Where labels of structures stand, as `Structures` names it.
+LABELS = ("energy_key", "forces_key", "stress_key", "virial_key", "group_key")
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Options of where labels of structures stand."""
+    parser.add_argument("--energy-key", help="structures: info key of the energy")
+    parser.add_argument("--forces-key", help="structures: arrays key of the forces")
+    parser.add_argument("--stress-key", help="structures: info key of the stress (eV/A^3)")
+    parser.add_argument("--virial-key", help="structures: info key of the virial, -stress * volume in eV")
+    parser.add_argument("--group-key", help="structures: info key of their kind; errors are told of each")

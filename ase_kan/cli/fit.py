@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ase_kan.cli.arguments import UsageError, baseline, count, energy, length, names, numbers, part, seed
+from ase_kan.cli.arguments import (
+    LABELS,
+    UsageError,
+    add_labels,
+    baseline,
+    count,
+    energy,
+    length,
+    names,
+    numbers,
+    part,
+    seed,
+)
 from ase_kan.data.files import check_output
 
 if TYPE_CHECKING:
@@ -22,7 +34,9 @@ if TYPE_CHECKING:
 
 #: Options of embedded-atom potentials only, and of pair potentials only.
 OF_EAM = ("channels", "densities", "embedding_grid")
-OF_PAIRS = ("onset", "width", "feature", "elements", "baseline", "core", "tail", "smooth")
+OF_PAIRS = ("optimizer", "onset", "width", "feature", "elements", "baseline", "core", "tail", "smooth")
+#: How files of data are called, whose names that of a potential may begin with.
+DATA_SUFFIXES = (".csv", ".dat", ".txt", ".tsv", ".tab", ".asc", ".xyz", ".extxyz", ".traj", ".db", ".json")
 #: Structures in the parity figure.
 PARITY_STRUCTURES = 200
 
@@ -51,9 +65,10 @@ def add(commands: Any) -> None:
     )
     fit.add_argument("--core", help="below the data: auto, power, zbl (default: as the data); none: the bare KAN")
     fit.add_argument("--tail", help="curves: beyond the data: auto, coulomb, power; none: the bare KAN")
+    fit.add_argument("--optimizer", help="curves: least-squares (default) or pykan")
     fit.add_argument("--loss", help="curves: huber where some points are far off the others")
     fit.add_argument("--seed", type=seed, default=0)
-    fit.add_argument("--elements", nargs="+", help="two symbols for a curve; all symbols of the structures")
+    fit.add_argument("--elements", nargs="+", help="a curve: one symbol or two; structures: all")
     fit.add_argument("--columns", help="curves: what each is, of r,energy,force,gradient,error,skip")
     fit.add_argument(
         "--units", nargs=2, metavar=("LENGTH", "ENERGY"), help="curves: e.g. bohr hartree (default: Angstrom eV)"
@@ -62,11 +77,7 @@ def add(commands: Any) -> None:
         "--subtract", type=energy, metavar="ENERGY", help="curves: that of two atoms far apart, a number or limit"
     )
     fit.add_argument("--validation", type=part, help="structures: part held out (default 0.1)")
-    fit.add_argument("--energy-key", help="structures: info key of the energy")
-    fit.add_argument("--forces-key", help="structures: arrays key of the forces")
-    fit.add_argument("--stress-key", help="structures: info key of the stress (eV/A^3)")
-    fit.add_argument("--virial-key", help="structures: info key of the virial, -stress * volume in eV")
-    fit.add_argument("--group-key", help="structures: info key of their kind; the report has the errors of each")
+    add_labels(fit)
     fit.add_argument("--weight-key", help="structures: info key of their weights (default weight)")
     fit.add_argument(
         "--weights", type=numbers, metavar="energy=W,forces=W,virial=W", help="structures: of the mean squared errors"
@@ -84,12 +95,12 @@ def run(args: argparse.Namespace) -> None:
 
     of_curves = ("columns", "units", "subtract")
     of_both = ("cutoff", "onset", "width", "grid", "feature", "seed", "elements", "baseline")
-    known = (*of_both, "validation", "weights", "loss", *of_curves, *OF_EAM)
+    known = (*of_both, "validation", "weights", "loss", "optimizer", *of_curves, *OF_EAM)
     given = {name: getattr(args, name) for name in known if getattr(args, name) is not None}
     given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
     if args.no_smooth:
         given["smooth"] = False
-    labels = ("energy_key", "forces_key", "stress_key", "virial_key", "group_key", "weight_key", "property_weight_keys")
+    labels = (*LABELS, "weight_key", "property_weight_keys")
     keys = {name: getattr(args, name) for name in labels if getattr(args, name)}
     if isinstance(args.baseline, Path):
         from ase_kan.potentials.potential import KANPotential
@@ -106,6 +117,8 @@ def run(args: argparse.Namespace) -> None:
         unused = [name for name in ("model", "validation", "weights", *keys) if name in given or name in keys]
         if unused or args.resume:
             raise UsageError(f"{', '.join(unused) or 'resume'} is for structures, and {args.data} is a curve")
+        if args.elements and len(args.elements) == 1:
+            given["elements"] = args.elements * 2
         if args.columns:
             given["columns"] = args.columns.split(",")
         check_output(figure(args.output, "fit"), "figure", args.data)
@@ -113,10 +126,13 @@ def run(args: argparse.Namespace) -> None:
     else:
         if "tail" in given:
             raise UsageError("tail is for curves: structures reach to their cutoff")
-        if unused := [name for name in ("loss", *of_curves) if name in given]:
+        if unused := [name for name in ("loss", "optimizer", *of_curves) if name in given]:
             raise UsageError(f"{', '.join(unused)} is for curves, and {args.data} is not a table of numbers")
         if "cutoff" not in given:
-            raise UsageError("structures need a --cutoff, in Angstrom")
+            from ase_kan.data.structures import Structures
+            from ase_kan.fit import suggested_cutoff
+
+            raise UsageError(f"structures need a --cutoff, {suggested_cutoff(Structures.read(args.data, **keys))}")
         check_output(checkpoint(args.output), "potential", args.data)
         for name in ("functions" if args.model == "eam" else "pairs", "parity"):
             check_output(figure(args.output, name), "figure", args.data)
@@ -126,7 +142,8 @@ def run(args: argparse.Namespace) -> None:
 
 def figure(output: Path, name: str) -> Path:
     """The file of a figure beside a potential."""
-    return output.with_name(f"{output.stem}-{name}.png")
+    stem = Path(output.stem)  # x.csv.kan becomes x-fit.png
+    return output.with_name(f"{stem.stem if stem.suffix in DATA_SUFFIXES else stem}-{name}.png")
 
 
 def checkpoint(output: Path) -> Path:
@@ -147,7 +164,7 @@ def curve(data: Path, output: Path, keywords: dict[str, Any]) -> list[Path]:
         print(f"subtracted {points.subtracted:.10g} eV, the energy of two atoms far apart")
     result = fit(points, progress=True, **keywords)
     print(result)
-    result.potential.save(output)
+    save_compiled(result.potential, output)
     path = figure(output, "fit")
     save(plot_fit(result.potential, points), path)
     return [output, path]
@@ -163,7 +180,7 @@ def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[st
     read = Structures.read(data, **keys)
     result = fit(read, checkpoint=unfinished, resume=resume, progress=True, **keywords)
     print(result)
-    result.potential.save(output)
+    save_compiled(result.potential, output)
     written = [output]
     for name, drawn in (drawn_functions(result.potential), ("parity", _parity(read, result.potential))):
         path = figure(output, name)
@@ -173,6 +190,18 @@ def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[st
         return [*written, unfinished]
     unfinished.unlink(missing_ok=True)
     return written
+
+
+def save_compiled(potential: KANPotential | KANEAM, output: Path) -> None:
+    """Write a potential with its tables, where it can be tabulated: calculators then start without torch."""
+    from ase_kan.potentials.tables import tabulate_once
+
+    try:
+        tables = tabulate_once(potential)
+    except ValueError:
+        potential.save(output)
+    else:
+        tables.save(output)
 
 
 def drawn_functions(potential: KANPotential | KANEAM) -> tuple[str, Any]:

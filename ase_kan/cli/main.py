@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ase_kan.cli import export, fit, inspect, move, validate
+from ase_kan.cli import completion, evaluate, export, fit, inspect, move, validate
 from ase_kan.cli.arguments import UsageError, count, seed
 from ase_kan.data.files import check_output, replacing
 from ase_kan.version import __version__
@@ -50,13 +50,13 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ase-kan", description="Kolmogorov-Arnold pair potentials for ASE.")
-    parser.add_argument("--version", action="version", version=f"ase-kan {__version__}")
+    parser.add_argument("-v", "--version", action="version", version=f"ase-kan {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     demo = commands.add_parser("demo", help="fit Lennard-Jones, relax, run MD, and show where a bare KAN fails")
     demo.add_argument("-o", "--output", type=Path, default=Path("ase-kan-demo"), help="folder (default: %(default)s)")
     demo.add_argument("--seed", type=seed, default=0, help="of the points and the starts (default: %(default)s)")
     demo.set_defaults(command=_demo)
-    for module in (fit, inspect, export, move, validate):
+    for module in (fit, evaluate, inspect, export, move, validate, completion):
         module.add(commands)
 
     ase = commands.add_parser("ase", help="ASE's own command line with the calculator kan: ase-kan ase run ...")

@@ -79,6 +79,8 @@ class PairCurve:
             raise ValueError(
                 f"distances must lie between {SHORTEST:g} and {LONGEST:g} A, got r = {bad:g}: other units?"
             )
+        if isinstance(self.force, str) or (isinstance(self.force, list | tuple) and isinstance(self.force[0], str)):
+            raise TypeError(f"the third argument of PairCurve is the force, got {self.force!r}: use elements=...")
         energy = _finite_vector("energy", self.energy, len(r))
         force = None if self.force is None else _finite_vector("force", self.force, len(r))
         order = np.argsort(r, kind="stable")

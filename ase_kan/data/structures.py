@@ -119,6 +119,8 @@ class Structures:
     ) -> None:
         if isinstance(images, Atoms):
             raise TypeError("give a list of structures, not one: Structures([atoms])")
+        if isinstance(images, str | os.PathLike):
+            raise TypeError(f"Structures takes Atoms; those of a file are Structures.read({os.fspath(images)!r})")
         if energies is not None and energy_key is not None:
             raise ValueError("give either energies or energy_key, not both")
         if stress_key is not None and virial_key is not None:

@@ -6,7 +6,11 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
+
+from ase import Atoms
 
 from ase_kan.data.curve import PairCurve
 from ase_kan.data.structures import Structures
@@ -14,6 +18,7 @@ from ase_kan.fit.curve import fit_curve
 from ase_kan.fit.curves import fit_curves
 from ase_kan.fit.eam import fit_eam
 from ase_kan.fit.eam_report import EAMFitResult
+from ase_kan.fit.equations import pairs_within
 from ase_kan.fit.result import FitResult
 from ase_kan.fit.structures import fit_structures
 from ase_kan.types import Pair
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     from ase_kan.fit.baseline import Baseline
 
 
+#: Where a cutoff is suggested: how many structures are looked at, how far, and the cutoff per shortest distance.
+FIRST_STRUCTURES, SEARCHED, CUTOFF_PER_NEIGHBOR = 10, (1.5, 3.0, 6.0, 12.0), 2.5
 #: What can be fitted.
 MODELS = ("pair", "eam")
 
@@ -142,7 +149,7 @@ def fit(data: Any, *, model: str = "pair", ensemble: int | None = None, **keywor
             raise TypeError(f"an embedded-atom potential is fitted to Structures, got {type(data).__name__}")
         if ensemble is not None:
             raise TypeError("ensembles are of pair potentials: leave out ensemble, or model='eam'")
-        _check_keywords(keywords, fit_eam, fit_structures, "embedded-atom potentials")
+        _check_keywords(keywords, fit_eam, fit_structures, "embedded-atom potentials", data)
         return fit_eam(data, **keywords)
     if isinstance(data, list | tuple) and data and all(isinstance(curve, PairCurve) for curve in data):
         of_each = {name: value for name, value in keywords.items() if name != "mixing"}
@@ -156,11 +163,43 @@ def fit(data: Any, *, model: str = "pair", ensemble: int | None = None, **keywor
         _check_keywords(keywords, fit_curve, fit_structures, "curves")
         return fit_curve(data, **keywords) if ensemble is None else _ensemble(fit_curve, data, ensemble, keywords)
     if isinstance(data, Structures):
-        _check_keywords(keywords, fit_structures, fit_curve, "structures")
+        _check_keywords(keywords, fit_structures, fit_curve, "structures", data)
         if ensemble is not None:
             return _ensemble(fit_structures, data, ensemble, keywords)
         return fit_structures(data, **keywords)
-    raise TypeError(f"fit takes a PairCurve or Structures, got {type(data).__name__}: use PairCurve(r, energy)")
+    raise TypeError(f"fit takes a PairCurve or Structures, got {type(data).__name__}: {_meant(data)}")
+
+
+def _meant(data: Any) -> str:
+    """What to give instead of other data."""
+    if isinstance(data, Atoms):
+        return "use fit(Structures([atoms, ...]), cutoff=...)"
+    if isinstance(data, str | os.PathLike):
+        file = os.fspath(data)
+        return f"use PairCurve.read({file!r}) for columns r, E, or Structures.read({file!r}) for structures"
+    if isinstance(data, Sequence) and any(isinstance(item, Atoms) for item in data):
+        return "use fit(Structures(images), cutoff=...)"
+    if isinstance(data, Sequence) and any(isinstance(item, Structures) for item in data):
+        return "use one Structures of all images"
+    return "use PairCurve(r, energy)"
+
+
+def suggested_cutoff(structures: Structures) -> str:
+    """A cutoff for the first structures, with what it comes from."""
+    nearest = []
+    for sample in islice(structures, FIRST_STRUCTURES):
+        for reach in SEARCHED:
+            distances = pairs_within(sample, reach)[3]
+            if len(distances):
+                nearest.append(float(distances.min()))
+                break
+    if not nearest:
+        return "in Angstrom"
+    apart = median(nearest)
+    return (
+        f"in Angstrom: nearest neighbors are {apart:.3g} A apart, so that cutoff={CUTOFF_PER_NEIGHBOR * apart:.2g} has "
+        "two or three shells of them; larger ones cost more"
+    )
 
 
 def _ensemble(fit_one: Any, data: PairCurve | Structures, members: int, keywords: dict[str, Any]) -> FitResult:
@@ -173,7 +212,9 @@ def _keywords(function: Any) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
 
 
-def _check_keywords(given: Mapping[str, Any], function: Any, other: Any, what: str) -> None:
+def _check_keywords(
+    given: Mapping[str, Any], function: Any, other: Any, what: str, structures: Structures | None = None
+) -> None:
     """`TypeError` that names the first unknown keyword, and the one that was probably meant."""
     known = _keywords(function)
     for name in given:
@@ -186,7 +227,8 @@ def _check_keywords(given: Mapping[str, Any], function: Any, other: Any, what: s
         raise TypeError(f"fit has no keyword {name!r} for {what}: {hint}")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in given:
-            raise TypeError(f"fit needs the keyword {name!r} for {what}")
+            told = f", {suggested_cutoff(structures)}" if structures is not None else ""
+            raise TypeError(f"fit needs the keyword {name!r} for {what}{told}")
 
 
 # What help() and editors show: every keyword of both.

@@ -11,7 +11,7 @@ from ase_kan.potentials.continuations import SLOWEST, STRETCH
 from ase_kan.potentials.end_laws import VAGUE, EndLaw
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.potentials.pair import SUMMABLE, Ends, PairFunction, truncation_energy
-from ase_kan.potentials.scale import energy_scale
+from ase_kan.potentials.scale import energy_scale, well_of
 from ase_kan.warn import warn_user
 
 #: A hold-out error in the well above this part of its depth is warned of.
@@ -61,6 +61,8 @@ def describe_fit(function: PairFunction, model: CurveModel | None, held: HeldOut
     lines = []
     if model is not None and len(model.outliers):
         lines.append("points far off the others: r = " + ", ".join(f"{r:.6g}" for r in model.outliers) + " A")
+    if (minimum := well_of(function, function.domain[0], min(function.domain[1], function.cutoff.radius))) is not None:
+        lines.append(f"well: depth {minimum[1]:.6g} eV at {minimum[0]:.5g} A")
     well = held.in_well()
     if well is not None and (model is None or well[1] > VISIBLE * np.median(model.noise)):
         error, depth = well

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array, Report
 
@@ -43,7 +45,11 @@ class FitResult:
 
     def __repr__(self) -> str:
         def row(name: str, energy: float, force: float) -> str:
-            return f"{name:9s} energy RMSE {energy:9.2e} {self.energy_unit}   force RMSE {force:9.2e} eV/A"
+            if np.isnan(energy) and np.isnan(force):
+                return f"{name:9s} nothing"
+            forces = "no forces in the data" if np.isnan(force) else f"force RMSE {force:9.2e} eV/A"
+            energies = "no energies" if np.isnan(energy) else f"energy RMSE {energy:9.2e} {self.energy_unit}"
+            return f"{name:9s} {energies}   {forces}"
 
         lines = [
             row("train", self.train_energy_rmse, self.train_force_rmse),

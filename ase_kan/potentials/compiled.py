@@ -339,7 +339,8 @@ def _save(tables: SplinePotential | EmbeddedTables, path: str | os.PathLike[str]
         raise ValueError(f"cannot write {path}: only fitted potentials have files, and {original!r} is none")
     header, arrays = original.content()
     found = _embedded_entries(tables) if isinstance(tables, EmbeddedTables) else _pair_entries(tables)
-    header[TABLES] = {"tolerance": tables.tolerance}
+    # Told by `ase-kan inspect` without making the potential.
+    header[TABLES] = {"tolerance": tables.tolerance, "description": original.describe()}
     for kind, entries in zip(("distances", "densities"), found, strict=True):
         header[TABLES][kind] = [entry for entry, _ in entries]
         arrays |= {f"{PREFIX}{kind}.{n}": rows for n, (_, rows) in enumerate(entries)}

@@ -320,7 +320,7 @@ class KANEAM:
                 name = element if self.channels == 1 else f"{element}, channel {channel}"
                 lines.append(f"{name}: densities from {low:.4g} to {high:.4g}")
         lines += [f"E0 of {symbol}: {energy:.6f} eV" for symbol, energy in sorted(self.reference_energies.items())]
-        lines += [f"{key}: {value}" for key, value in self.info.items()]
+        lines += [f"{key}: {value}" for key, value in sorted(self.info.items())]
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -34,6 +34,7 @@ class FiledPotential:
         tables = header[TABLES]
         self._pairs = {pair_of(entry): entry for entry in tables["distances"]}
         self._densities = {(entry["element"], entry["channel"]): entry for entry in tables["densities"]}
+        self.description: str = tables["description"]
         self.reference_energies: Mapping[str, float] = header["reference_energies"]
         self.elements = tuple(sorted({symbol for pair in self._pairs if pair for symbol in pair}))
         self.cutoff = max(entry["breakpoints"][-1] for entry in self._pairs.values())

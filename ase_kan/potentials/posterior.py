@@ -221,3 +221,13 @@ def unknown(function: PairFunction, mine: PairPosterior, r: Array) -> NDArray[np
     below = r < low * (1 - 1e-9)
     beyond = (r > high * (1 + 1e-9)) & (r < function.cutoff.radius)
     return mine.guessed | (below & (mine.core is None)) | (beyond & (mine.tail is None))
+
+
+def range_about(at: int, known: NDArray[np.bool_], r: Array) -> tuple[float, float] | None:
+    """The ends of the distances about place `at` that are known without a gap; None if that one is not."""
+    if not known[at]:
+        return None
+    below, beyond = np.flatnonzero(~known[:at]), np.flatnonzero(~known[at:])
+    first = int(below[-1]) + 1 if len(below) else 0
+    last = at + int(beyond[0]) - 1 if len(beyond) else len(r) - 1
+    return float(r[first]), float(r[last])

@@ -20,7 +20,7 @@ from torch import Tensor
 from ase_kan.potentials import schema, storage
 from ase_kan.potentials.coverage import Gap, grade, named_gaps
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
-from ase_kan.potentials.posterior import Modes, Posterior, unknown
+from ase_kan.potentials.posterior import Modes, Posterior, range_about, unknown
 from ase_kan.potentials.protocol import distances, energies, forces
 from ase_kan.potentials.scale import energy_scale
 from ase_kan.potentials.schema import FACTOR
@@ -29,6 +29,10 @@ from ase_kan.version import __version__
 
 if TYPE_CHECKING:
     from kan import KAN
+
+
+#: Options that `describe` tells as they became.
+TOLD = ("feature", "grid", "k", "width")
 
 
 class KANPotential:
@@ -363,7 +367,8 @@ class KANPotential:
                 for where, part in (("below", f.core), ("beyond", f.tail))
             ]
         lines += [f"E0 of {symbol}: {energy:.6f} eV" for symbol, energy in sorted(self.reference_energies.items())]
-        lines += [f"{key}: {_plain(value)}" for key, value in self.info.items()]
+        told = {key: value for key, value in sorted(self.info.items()) if key not in TOLD and value is not None}
+        lines += [f"{key}: {_plain(value)}" for key, value in told.items()]
         return "\n".join(lines)
 
     def _known_range(self, pair: Pair | None) -> tuple[float, float] | None:
@@ -373,13 +378,7 @@ class KANPotential:
         r = np.linspace(0.5 * low, self.function(pair).cutoff.radius, 1000)
         energy = self.energy(r, pair)
         known = self.uncertainty(r, pair) <= 0.01 * np.maximum(np.abs(energy), scale.energy)
-        at = int(np.argmin(energy))
-        if not known[at]:
-            return None
-        below, beyond = np.flatnonzero(~known[:at]), np.flatnonzero(~known[at:])
-        first = int(below[-1]) + 1 if len(below) else 0
-        last = at + int(beyond[0]) - 1 if len(beyond) else len(r) - 1
-        return float(r[first]), float(r[last])
+        return range_about(int(np.argmin(energy)), known, r)
 
     def __repr__(self) -> str:
         lines = [f"KANPotential of {', '.join(self.elements) or 'every element'}, cutoff {self.cutoff:g} A"]

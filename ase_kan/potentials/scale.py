@@ -52,6 +52,29 @@ def energy_scale(phi: Callable[[Tensor], Tensor], low: float, high: float) -> Sc
     return Scale(size, size / float(r[at]))
 
 
+def well_of(phi: Callable[[Tensor], Tensor], low: float, high: float) -> tuple[float, float] | None:
+    """Distance (Angstrom) and depth (eV) of the deepest minimum between two distances; None where there is none."""
+    import torch
+    from scipy.optimize import minimize_scalar
+
+    def energy(r: Array) -> Array:
+        with torch.no_grad():
+            found: Array = phi(torch.from_numpy(r)).numpy()
+        return found
+
+    r: Array = np.linspace(low, high, SAMPLES)
+    at = int(energy(r).argmin())
+    if not 0 < at < SAMPLES - 1:
+        return None
+    found = minimize_scalar(
+        lambda x: float(energy(np.array([x]))[0]),
+        bounds=(r[at - 1], r[at + 1]),
+        method="bounded",
+        options={"xatol": 1e-9 * high},
+    )
+    return (float(found.x), -float(found.fun)) if found.fun < 0 else None
+
+
 def typical(energy: Array) -> int | None:
     """Which of some energies tells their scale: the deepest, else the median by size; None where all are zero."""
     size = np.abs(energy)

@@ -69,6 +69,11 @@ def read(path: str | os.PathLike[str], check: Check | None = None) -> tuple[dict
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, UnicodeDecodeError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        if _is_text(path):
+            raise ValueError(
+                f"{path} is a text file, not an ase_kan potential: data go to 'ase-kan fit', and the names of "
+                "published potentials end with .eam.alloy, .eam.fs or .setfl"
+            ) from None
         raise ValueError(f"{path} is damaged or not an ase_kan potential: {str(error).splitlines()[0]}") from None
     if "ase_kan" not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not an ase_kan potential")
@@ -103,6 +108,16 @@ def must_be(path: str | os.PathLike[str], header: dict[str, Any], arrays: Arrays
         check(header, arrays)
     except ValueError as error:
         raise ValueError(f"{path} is not a valid potential: {str(error).splitlines()[0]}") from None
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as a text."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(400)
+        return bool(start.decode("utf-8", errors="ignore").strip()) and min(start) >= 9  # no control characters
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _digest(text: str, arrays: Arrays, version: int) -> str:

@@ -21,6 +21,7 @@ from ase_kan.potentials.checks import (
     refuse,
     sequence,
     symbol,
+    text,
 )
 
 #: The entry of the header, and how the names of the arrays begin.
@@ -90,6 +91,7 @@ _GAPS = sequence(ascending, 0, 1000)
 HEADER = or_none(
     record(
         tolerance=number(0, 1),
+        description=text,
         distances=sequence(
             record(
                 elements=or_none(sequence(symbol, 2, 2)),

@@ -21,8 +21,8 @@ from weakref import ref
 
 import numpy as np
 
+from ase_kan.potentials import embedded_tables
 from ase_kan.potentials.compiled import EmbeddedTables, Spline, SplinePotential
-from ase_kan.potentials.embedded_tables import fingerprint, tabulate_embedded
 from ase_kan.potentials.features import two_derivatives, value_and_slope
 from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential
 from ase_kan.potentials.quintics import DEFAULT_TOLERANCE, INNER, MOST_ROWS, PROBES, SAFETY
@@ -70,7 +70,7 @@ def tabulate(potential: Potential, tol: float = DEFAULT_TOLERANCE) -> SplinePote
     if not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")
     if isinstance(potential, EmbeddedAtomPotential):
-        return tabulate_embedded(potential, tol)
+        return embedded_tables.tabulate_embedded(potential, tol)
     return SplinePotential(potential, tol, {pair: _tabulate_pair(potential, pair, tol) for pair in potential.pairs})
 
 
@@ -81,13 +81,13 @@ def tabulate_once(potential: EmbeddedAtomPotential) -> EmbeddedTables: ...
 def tabulate_once(potential: Potential) -> SplinePotential | EmbeddedTables:
     """`tabulate` for calculators: the tables of the last call if the potential is still the same."""
     if isinstance(potential, EmbeddedAtomPotential):
-        now = fingerprint(potential)
+        now = embedded_tables.fingerprint(potential)
         if (known := _known_tables(potential, now)) is not None:
             return EmbeddedTables(potential, DEFAULT_TOLERANCE, *known)
         tables = tabulate(potential)
         _remember(potential, now, (tables.pair_tables, tables.embeddings))
         return tables
-    now = _fingerprint(potential)
+    now = fingerprint(potential)
     if (known := _known_tables(potential, now)) is not None:
         return SplinePotential(potential, DEFAULT_TOLERANCE, *known)
     splines = tabulate(potential)
@@ -95,7 +95,7 @@ def tabulate_once(potential: Potential) -> SplinePotential | EmbeddedTables:
     return splines
 
 
-def _fingerprint(potential: PairPotential) -> bytes:
+def fingerprint(potential: PairPotential) -> bytes:
     """Samples of all its functions: potentials that are different have different ones."""
     probes = []
     for pair in potential.pairs:

@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch, potential):
     ("command", "code", "message"),
     [
         ("fit none.csv -o x.kan", 1, "no curve file at none.csv"),
-        ("fit none.extxyz -o x.kan", 2, "structures need a --cutoff"),
+        ("fit none.extxyz -o x.kan", 1, "no file of structures at none.extxyz"),
         ("fit none.extxyz -o x.kan --cutoff 3", 1, "no file of structures"),
         ("fit none.csv -o x.kan --validation 0.1", 2, "validation is for structures"),
         ("fit zz.extxyz -o x.kan --cutoff 3 --units bohr eV", 2, "units is for curves"),
