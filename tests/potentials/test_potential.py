@@ -173,7 +173,7 @@ def test_foreign_and_newer_files_are_refused(tmp_path, bare):
     with pytest.raises(FileNotFoundError, match="no potential file"):
         KANPotential.load(path)
     path.write_text("not a potential")
-    with pytest.raises(ValueError, match="damaged or not an ase_kan potential"):
+    with pytest.raises(ValueError, match="is a text file, not an ase_kan potential"):
         KANPotential.load(path)
     import pickle
 
