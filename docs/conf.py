@@ -10,6 +10,7 @@ HERE = Path(__file__).parent
 QUICK = ("01", "02", "03", "05", "06", "08", "11")
 
 project, author = "ase_kan", "The ase_kan developers"
+copyright = f"{author}, MIT licence"
 version = release = __version__
 extensions = [
     "myst_parser",
@@ -26,7 +27,8 @@ suppress_warnings = ["config.cache"]  # the scraper below is a function, which S
 
 html_theme = "furo"
 html_title = f"ase_kan {version}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 myst_enable_extensions = ["dollarmath", "fieldlist"]
 myst_heading_anchors = 3
@@ -50,7 +52,7 @@ def prepare_examples() -> None:
         text = path.read_text()
         end = text.index('"""', 3)
         first, _, rest = text[3:end].partition("\n")
-        title = path.stem[3:].replace("_", " ").capitalize()
+        title = path.stem[3:].replace("_", " ").capitalize().replace("ase lj", "ASE's Lennard-Jones")
         new = f'"""\n{title}\n{"=" * len(title)}\n\n{first}\n{rest}"""{text[end + 3 :]}'
         copy = folder / path.name
         if not copy.exists() or copy.read_text() != new:  # an unchanged file is not run again
@@ -80,6 +82,7 @@ sphinx_gallery_conf = {
     "reset_modules": (),
     "download_all_examples": False,
     "show_signature": False,
+    "within_subsection_order": "FileNameSortKey",
     "min_reported_time": 1,
     "remove_config_comments": True,
 }

@@ -1,6 +1,9 @@
 """Code of README and of the pages runs as it stands there; the notebook does too."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -86,6 +89,27 @@ def test_code_of_pages_runs(page, prepared):
             exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
         except Exception as error:
             raise AssertionError(f"{page.name}, the code at line {line}: {type(error).__name__}: {error}") from error
+
+
+def test_input_of_lammps_runs(prepared):
+    """The recipe's own input: LAMMPS begins at the energy of the calculator."""
+    page = (ROOT / "docs" / "recipes.md").read_text()
+    namespace = dict(prepared)
+    exec(next(code for _, code in blocks(ROOT / "docs" / "recipes.md")), namespace)
+    script = re.search(r"^```\n(# in\.run.*?)^```", page, re.DOTALL | re.MULTILINE)[1]
+    Path("in.run").write_text(script)
+    environment = os.environ | {"LD_LIBRARY_PATH": str(Path(sys.prefix, "lib"))}
+    program = Path(sys.prefix, "bin", "lmp")
+    subprocess.run([program, "-in", "in.run", "-screen", "none"], env=environment, check=True)
+    rows = re.search(
+        r"^\s*Step +Temp +E_pair.*?\n(.*?)^Loop", Path("log.lammps").read_text(), re.DOTALL | re.MULTILINE
+    )[1]
+    step, temperature, energy = np.array([row.split()[:3] for row in rows.splitlines()], dtype=float).T
+    atoms = bulk("Ar", "fcc", a=5.3, cubic=True) * (5, 5, 5)
+    atoms.calc = KANCalculator(namespace["potential"])
+    assert energy[0] == pytest.approx(atoms.get_potential_energy(), rel=1e-6)
+    assert step[-1] == 1000
+    assert 10 < temperature[-1] < 100
 
 
 def example_11():
