@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-processors smoke lint clean
+.PHONY: demo test test-processors docs docs-links smoke lint clean
 
 demo: .venv/installed
 	$(BIN)/ase-kan demo
@@ -12,6 +12,13 @@ test: .venv/installed
 
 test-processors: .venv/installed
 	.ci/processors
+
+# The pages, in docs/_build/html; a warning is an error. docs-links asks every link, so it needs the internet.
+docs: .venv/docs
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going docs docs/_build/html
+
+docs-links: .venv/docs
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -b linkcheck -D plot_gallery=0 docs docs/_build/links
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -29,5 +36,9 @@ smoke:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint]'
 	touch $@
 
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv build dist ase-kan-demo
+	rm -rf .venv build dist ase-kan-demo docs/_build docs/examples docs/gallery_sources

@@ -81,6 +81,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary), temporary):
+            error.filename = str(target)  # the name that the user knows; a full disk tells none
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Random damage to model files whose checksum is then repaired: what passes the door must be a finite potential.
 
-python -m tests.potentials.mutated_files [COUNT] [SEED]      # 10,000 and 0; prints how each load ended
+python -m tests.potentials.mutated_files [COUNT] [SEED]      # 10,000 and 0; pair and embedded-atom potentials;
+                                                             # prints how each load ended
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import torch
 from ase import Atoms
 from safetensors.numpy import save
 
-from ase_kan import KANCalculator, KANPotential
+from ase_kan import KANEAM, KANCalculator, KANPotential
 from ase_kan.kan.bsplines import uniform_knots
 from ase_kan.kan.network import KANLayer, KANNetwork
 from ase_kan.potentials import storage
 from ase_kan.potentials.continuations import Continuation
 from ase_kan.potentials.cutoff import Cutoff
 from ase_kan.potentials.pair import Affine, PairFunction
+from tests.potentials.test_eam import potential as embedded_example
 
 DEEP = 5000
 JUNK = [
@@ -201,6 +203,28 @@ def _has(holder, key) -> bool:
     return key in holder if isinstance(holder, dict) else key < len(holder)
 
 
+def outcome_eam(path: Path) -> str:
+    """How a load of a damaged embedded-atom file ends."""
+    try:
+        potential = KANEAM.load(path)
+    except ValueError as error:
+        return "refused" if "\n" not in str(error) and path.name in str(error) else f"bad message: {error}"
+    except BaseException as error:
+        return f"{type(error).__name__}: {traceback.format_exc()}"
+    for pair in potential.domains:
+        low, cutoff = potential.domain(pair)[0], potential.cutoff
+        if cutoff > 100:
+            continue
+        atoms = Atoms(pair, [[0, 0, 0], [float(max(low, 0.1 * cutoff)), 0, 0]])
+        atoms.calc = KANCalculator(potential, engine="autograd", on_extrapolation="ignore")
+        if not np.isfinite([atoms.get_potential_energy(), *atoms.get_forces().ravel()]).all():
+            return "not finite in the calculator"
+    potential.describe()
+    potential.save(path)
+    KANEAM.load(path)
+    return "finite"
+
+
 def outcome(path: Path) -> str:
     """How a load of a damaged file ends: "refused", "finite", or what is wrong."""
     try:
@@ -229,10 +253,10 @@ def outcome(path: Path) -> str:
     return "finite"
 
 
-def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], list[tuple[str, str]]]:
+def run(count: int, seed: int, folder: Path, *, embedded: bool = False) -> tuple[Counter[str], list[tuple[str, str]]]:
     """Load so many damaged files: the outcomes, and what was done to those that ended badly."""
     sound, damaged = folder / "sound.kan", folder / "damaged.kan"
-    example().save(sound)
+    (embedded_example("finnis-sinclair") if embedded else example()).save(sound)
     mutator = Mutator(sound, seed)
     counts: Counter[str] = Counter()
     wrong = []
@@ -241,7 +265,7 @@ def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], list[tuple[s
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                found = outcome(damaged)
+                found = (outcome_eam if embedded else outcome)(damaged)
             except Exception:
                 found = f"after loading: {traceback.format_exc()}"
         counts[found.split(":")[0]] += 1
@@ -252,8 +276,9 @@ def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], list[tuple[s
 
 if __name__ == "__main__":
     arguments = [int(a) for a in sys.argv[1:]]
-    with tempfile.TemporaryDirectory() as name:
-        totals, bad = run(*(arguments + [10_000, 0][len(arguments) :]), Path(name))
-    for done, found in bad[:20]:
-        print(f"{done}\n    {found}")
-    print(dict(totals))
+    for kind in (False, True):
+        with tempfile.TemporaryDirectory() as name:
+            totals, bad = run(*(arguments + [10_000, 0][len(arguments) :]), Path(name), embedded=kind)
+        for done, found in bad[:20]:
+            print(f"{done}\n    {found}")
+        print("embedded-atom" if kind else "pair", dict(totals))

@@ -11,9 +11,10 @@ from ase_kan.kan.network import KANLayer
 from tests.potentials.mutated_files import example, run
 
 
-def test_damaged_files_are_refused_or_finite(tmp_path):
+@pytest.mark.parametrize("embedded", [False, True])
+def test_damaged_files_are_refused_or_finite(tmp_path, embedded):
     """One line of ValueError, or a potential that is finite, can be run, described and saved again."""
-    counts, wrong = run(150, 7, tmp_path)
+    counts, wrong = run(150, 7, tmp_path, embedded=embedded)
     assert wrong == []
     assert counts["refused"] > 75
     assert counts["finite"] > 5
