@@ -68,15 +68,16 @@ def rank(data: Observations) -> tuple[list[Candidate], Observations]:
     forms: tuple[Form, ...] = library()
     if len(data.groups) > 1:
         # The weights are found with forms that are quickly fitted, and the few best of them.
-        found = _fitted(tuple(form for form in forms if len(form.shapes) < 2), data)
+        found = ranked(tuple(form for form in forms if len(form.shapes) < 2), data)
         for _ in range(ROUNDS):
             counts = np.array([group.count for group in data.groups])
             data = data.weighted(np.sqrt(counts / found[0].fit.squares).tolist())
-            found = _fitted(tuple(c.form for c in found[:FEW]), data)
-    return _fitted(forms, data), data
+            found = ranked(tuple(c.form for c in found[:FEW]), data)
+    return ranked(forms, data), data
 
 
-def _fitted(forms: tuple[Form, ...], data: Observations) -> list[Candidate]:
+def ranked(forms: tuple[Form, ...], data: Observations) -> list[Candidate]:
+    """Some forms, the best first."""
     possible = [form for form in forms if len(form.pieces) + len(form.shapes) <= data.count - LEFT]
     fits = rigid_fits([form for form in possible if not form.shapes], data)
     fits += [fit for form in possible if form.shapes and (fit := best_fit(form, data)) is not None]
