@@ -127,7 +127,13 @@ def test_fit_inspect_and_plot_a_curve(tmp_path):
     assert "hold-out" in done.stdout
     assert "wrote lj.kan, lj-fit.png" in done.stdout
     told = run("-m", "ase_kan", "inspect", "lj.kan", cwd=tmp_path).stdout
-    for words in ("elements: Ar", "Ar-Ar: data from 0.95 to 2.13 A", "ase_kan: 0.1.0", "energy_rmse", "KAN [1, 1] of 1/r"):
+    for words in (
+        "elements: Ar",
+        "Ar-Ar: data from 0.95 to 2.13 A",
+        "ase_kan: 0.1.0",
+        "energy_rmse",
+        "KAN [1, 1] of 1/r",
+    ):
         assert words in told
     told = run("-m", "ase_kan", "inspect", "lj.kan", "--extrapolation", cwd=tmp_path).stdout
     for words in (

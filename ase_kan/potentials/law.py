@@ -298,7 +298,6 @@ class LawPotential:
         low, high = self._domain
         lines = [
             f"{pair_name(self._pair)}: a formula, data from {low:g} to {high:g} A, {kind} the cutoff {radius:g} A",
-            *(f"  {term}" for term in self.terms),
             *(f"E0 of {symbol}: {energy:.6f} eV" for symbol, energy in sorted(self._reference_energies.items())),
             *(f"{key}: {value}" for key, value in sorted(self.info.items())),
         ]

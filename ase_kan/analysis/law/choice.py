@@ -25,7 +25,7 @@ from scipy.special import fdtrc
 
 from ase_kan.analysis.law.forms import RANGES, Columns, Form, library
 from ase_kan.analysis.law.observations import Observations
-from ase_kan.analysis.law.projection import Fitted, best_fit
+from ase_kan.analysis.law.projection import Fitted, best_fit, rigid_fits
 from ase_kan.types import Array
 
 #: Difference of scores from which on one law is clearly better than another.
@@ -40,8 +40,8 @@ POLYNOMIALS = 10
 LEFT = 3
 #: Known errors (those of potentials) may be too small by this factor.
 UNDERRATED = 2.0
-#: Rounds in which the weights of energies and forces are found.
-ROUNDS = 3
+#: Rounds in which the weights of energies and forces are found, and the forms that these are for.
+ROUNDS, FEW = 3, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,20 +65,23 @@ class Candidate:
 
 def rank(data: Observations) -> tuple[list[Candidate], Observations]:
     """All forms, the best first, and the data with the weights of energies and forces that the best one suggests."""
-    # With several groups the weights are found by a few of the best, then everything is fitted with these.
     forms: tuple[Form, ...] = library()
-    found = _fitted(forms, data)
-    for _ in range(ROUNDS if len(data.groups) > 1 else 0):
-        counts = np.array([group.count for group in data.groups])
-        data = data.weighted(np.sqrt(counts / found[0].fit.squares).tolist())
-        found = _fitted(tuple(c.form for c in found[:20]), data)
-    return (_fitted(forms, data) if len(data.groups) > 1 else found), data
+    if len(data.groups) > 1:
+        # The weights are found with forms that are quickly fitted, and the few best of them.
+        found = ranked(tuple(form for form in forms if len(form.shapes) < 2), data)
+        for _ in range(ROUNDS):
+            counts = np.array([group.count for group in data.groups])
+            data = data.weighted(np.sqrt(counts / found[0].fit.squares).tolist())
+            found = ranked(tuple(c.form for c in found[:FEW]), data)
+    return ranked(forms, data), data
 
 
-def _fitted(forms: tuple[Form, ...], data: Observations) -> list[Candidate]:
-    most = data.count - LEFT
-    fits = [best_fit(form, data) for form in forms if len(form.pieces) + len(form.shapes) <= most]
-    found = [Candidate(fit, score(fit, data)) for fit in fits if fit is not None]
+def ranked(forms: tuple[Form, ...], data: Observations) -> list[Candidate]:
+    """Some forms, the best first."""
+    possible = [form for form in forms if len(form.pieces) + len(form.shapes) <= data.count - LEFT]
+    fits = rigid_fits([form for form in possible if not form.shapes], data)
+    fits += [fit for form in possible if form.shapes and (fit := best_fit(form, data)) is not None]
+    found = [Candidate(fit, score(fit, data)) for fit in fits]
     return sorted(found, key=lambda candidate: candidate.score)
 
 

@@ -47,11 +47,11 @@ class Parameter:
         return f"{rounded(self.value, self.error):.12g} +- {self.error:.2g}{unit}"
 
 
-def rounded(value: float, error: float, digits: int = ERROR_DIGITS) -> float:
+def rounded(value: float, error: float, digits: int = ERROR_DIGITS, most: int = MOST_DIGITS) -> float:
     """A number with as many digits as its standard error allows."""
     if value == 0 or not np.isfinite(value):
         return value
-    finest = floor(log10(abs(value))) - MOST_DIGITS + 1
+    finest = floor(log10(abs(value))) - most + 1
     place = max(finest, floor(log10(error)) - digits + 1) if error > 0 else finest
     return float(f"{value:.{max(floor(log10(abs(value))) - place, 0)}e}")
 
@@ -191,10 +191,13 @@ def name_of(terms: Sequence[Term]) -> str:
     return " + ".join("Born-Mayer" if part == "exponential" else part for part in parts)
 
 
-def formula(terms: Sequence[Term], factor: Array) -> str:
-    """The law as a person writes it, numbers rounded as their standard errors allow; r in Angstrom, E in eV."""
+def formula(terms: Sequence[Term], factor: Array, most: int = MOST_DIGITS) -> str:
+    """The law as a person writes it, r in Angstrom and E in eV.
+
+    Numbers are rounded as their standard errors allow, to `most` digits.
+    """
     known = parameters(terms, factor)
-    text = {name: f"{rounded(p.value, p.error):.10g}" for name, p in known.items()}
+    text = {name: f"{rounded(p.value, p.error, most=most):.10g}" for name, p in known.items()}
     if _is_mie(terms):
         n, m = terms[0].power, terms[1].power
         front, sigma = f"{mie_factor(n, m):.6g} * {text['epsilon']}", text["sigma"]
@@ -204,7 +207,7 @@ def formula(terms: Sequence[Term], factor: Array) -> str:
         return f"E(r) = {d} * (exp(-2*{a}*(r - {r0})) - 2*exp(-{a}*(r - {r0})))"
     parts, errors = [], _errors(factor)
     for term, error in zip(terms, errors, strict=True):
-        parts.append(_written(term, error))
+        parts.append(_written(term, error, most))
     joined = parts[0] + "".join(f" - {part[1:]}" if part.startswith("-") else f" + {part}" for part in parts[1:])
     return f"E(r) = {joined}"
 
@@ -214,9 +217,9 @@ def _errors(factor: Array) -> Array:
     return np.asarray(np.sqrt((factor**2).sum(axis=2)))
 
 
-def _written(term: Term, error: Array) -> str:
+def _written(term: Term, error: Array, most: int) -> str:
     c, n, b, g, d = (
-        f"{rounded(value, float(e)):.10g}"
+        f"{rounded(value, float(e), most=most):.10g}"
         for value, e in zip([0.0 if x is None else x for x in astuple(term)], error, strict=True)
     )
     text = c

@@ -9,6 +9,7 @@ Jacobian of L. Kaufman, BIT 15, 49 (1975): -(1 - Phi Phi^+) (dPhi/dtheta) c.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -22,7 +23,7 @@ from ase_kan.types import Array
 #: Grid points for one shape and for each of two; starts from the best of them, per shape.
 GRID_ONE, GRID_TWO, STARTS = 64, 24, 2
 #: Steps of Levenberg-Marquardt, the largest damping, and the part of the sum of squares that is worth another step.
-STEPS, MOST_DAMPING, WORTH = 60, 1e4, 1e-10
+STEPS, MOST_DAMPING, WORTH = 60, 1e4, 1e-8
 #: Terms that cancel to less than one over this part of their size are no law, but a numerical derivative of one.
 MOST_CANCELLATION = 300.0
 #: Sets of shapes whose equations are held at a time.
@@ -87,11 +88,28 @@ class Fitted:
         return max(found, 1.0) if data.groups[0].known else found
 
 
+def rigid_fits(forms: Sequence[Form], data: Observations) -> list[Fitted]:
+    """The best coefficients of all forms without free shapes, those without a sensible fit left out."""
+    pieces = list(dict.fromkeys(piece for form in forms for piece in form.pieces))
+    if not pieces:
+        return []
+    none, y = np.zeros(0), data.target()
+    rows = data.rows(columns(Form(tuple(pieces)), none[None], data.r, data.scale))[0]
+    place = {piece: number for number, piece in enumerate(pieces)}
+    fits: list[Fitted | None] = []
+    for size in sorted({len(form.pieces) for form in forms}):
+        alike = [form for form in forms if len(form.pieces) == size]
+        for at in range(0, len(alike), BATCH):
+            batch = alike[at : at + BATCH]
+            chosen = np.array([[place[piece] for piece in form.pieces] for form in batch])
+            found = _least_squares(np.moveaxis(rows[:, chosen], 0, 1), y)
+            fits += [_sensible(form, none, found, number, data) for number, form in enumerate(batch)]
+    return [fit for fit in fits if fit is not None]
+
+
 def best_fit(form: Form, data: Observations) -> Fitted | None:
-    """The best shapes and coefficients; None where there is no sensible fit."""
+    """The best shapes and coefficients of a form with free shapes; None where there is no sensible fit."""
     unit = {"power": 1.0, "rate": 1 / data.scale, "gauss": 1 / data.scale**2}
-    if not form.shapes:
-        return _sensible(_solve(form, np.zeros((1, 0)), data), data)
     ends = np.array([np.multiply(RANGES[kind], unit[kind]) for kind in form.shapes])
     size = GRID_ONE if len(form.shapes) == 1 else GRID_TWO
     axes = [np.geomspace(float(low), float(high), size) for low, high in ends]
@@ -102,7 +120,7 @@ def best_fit(form: Form, data: Observations) -> Fitted | None:
     merit = np.concatenate([fit.merit for fit in fits])
     best: Fitted | None = None
     for at in _starts(np.log(grid), merit):
-        found = _sensible(_descend(form, grid[at], data, ends), data)
+        found = _descend(form, grid[at], data, ends)
         if found is not None and (best is None or _loss(found, data) < _loss(best, data)):
             best = found
     return best
@@ -117,6 +135,10 @@ def _same_kind(pieces: tuple[Piece, ...]) -> bool:
 
 def _starts(points: Array, merit: Array) -> list[int]:
     """The best points that are not neighbors of better ones."""
+    if points.shape[1] == 1:  # local minima of a row
+        wall = np.concatenate([[np.inf], merit, [np.inf]])
+        lowest = (merit <= wall[:-2]) & (merit <= wall[2:])
+        merit = np.where(lowest, merit, np.inf)
     chosen: list[int] = []
     step = 2.5 * np.array([np.diff(np.unique(axis)).max() for axis in points.T])
     for at in np.argsort(merit, kind="stable"):
@@ -129,74 +151,80 @@ def _starts(points: Array, merit: Array) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    form: Form
-    theta: Array
+    """The best coefficients of b sets of columns: (b, pieces), residuals (b, rows), their squares, inf if senseless."""
+
     coefficients: Array
     residual: Array
     merit: Array
-    cancellation: Array
 
 
 def _solve(form: Form, theta: Array, data: Observations) -> _Solved:
-    """The best coefficients for b sets of shapes at a time."""
-    matrix = data.rows(columns(form, theta, data.r, data.scale))
-    y = data.target()
+    """For b sets of shapes."""
+    return _least_squares(data.rows(columns(form, theta, data.r, data.scale)), data.target())
+
+
+def _least_squares(matrix: Array, y: Array) -> _Solved:
+    """For b matrices at a time, shape (b, rows, pieces)."""
     size = np.sqrt((matrix**2).sum(axis=1))
     good = (size > 0).all(axis=1) & np.isfinite(size).all(axis=1)
     size = np.where(size > 0, size, 1.0)
-    scaled = np.where(good[:, None, None], matrix / size[:, None], np.eye(len(y), matrix.shape[2]))
+    scaled = matrix / size[:, None]
+    if not good.all():
+        scaled[~good] = np.eye(len(y), matrix.shape[2])
     q, r = np.linalg.qr(scaled)
     good &= (np.abs(np.diagonal(r, axis1=1, axis2=2)) > 1e-12).all(axis=1)
-    r = np.where(good[:, None, None], r, np.eye(matrix.shape[2]))
-    c = np.linalg.solve(r, np.swapaxes(q, 1, 2) @ y[:, None])[..., 0]
+    if not good.all():
+        r[~good] = np.eye(matrix.shape[2])
+    c = np.linalg.solve(r, np.swapaxes(q, 1, 2) @ y[:, None])
     # Once more for the residual: the digits that exact data have.
+    c = (c + np.linalg.solve(r, np.swapaxes(q, 1, 2) @ (y[:, None] - scaled @ c)))[..., 0]
     residual = y - (scaled @ c[..., None])[..., 0]
-    more = np.linalg.solve(r, np.swapaxes(q, 1, 2) @ residual[..., None])[..., 0]
-    c += more
-    residual = y - (scaled @ c[..., None])[..., 0]
-    merit = np.where(good, (residual**2).sum(axis=1), np.inf)
     cancellation = np.abs(c).max(axis=1) / np.sqrt((y**2).sum())
-    merit = np.where(cancellation > MOST_CANCELLATION, np.inf, merit)
-    return _Solved(form, theta, c / size, residual, merit, cancellation)
+    good &= cancellation <= MOST_CANCELLATION
+    return _Solved(c / size, residual, np.where(good, (residual**2).sum(axis=1), np.inf))
 
 
-def _sensible(found: _Solved, data: Observations) -> Fitted | None:
-    """The only set of shapes, if its coefficients make sense."""
-    if not np.isfinite(found.merit[0]):
+def _sensible(form: Form, theta: Array, found: _Solved, at: int, data: Observations) -> Fitted | None:
+    """One of the sets, if its coefficients make sense."""
+    if not np.isfinite(found.merit[at]):
         return None
-    squares = data.squares(found.residual)[0]
-    return Fitted(found.form, found.theta[0], found.coefficients[0], found.residual[0], squares)
+    c = found.coefficients[at]
+    # Dispersion between atoms in their ground states attracts: damped terms of the other sign mend other misfits.
+    if any(piece.damping is not None and x > 0 for piece, x in zip(form.pieces, c, strict=True)):
+        return None
+    return Fitted(form, theta, c, found.residual[at], data.squares(found.residual[at : at + 1])[0])
 
 
 def _loss(fit: Fitted, data: Observations) -> float:
     return float(sum(s * group.weight**2 for s, group in zip(fit.squares, data.groups, strict=True)))
 
 
-def _descend(form: Form, start: Array, data: Observations, ends: Array) -> _Solved:
+def _descend(form: Form, start: Array, data: Observations, ends: Array) -> Fitted | None:
     """Levenberg-Marquardt in the logarithms of the shapes; the last step that made the residuals smaller."""
     # A factor of two beyond the grid on either side: the best may lie at its edge.
     low, high = np.log(ends[:, 0] / 2), np.log(ends[:, 1] * 2)
-    now = _solve(form, start[None], data)
+    theta, now = start, _solve(form, start[None], data)
     damping = 1e-3
     for _ in range(STEPS):
-        basis = np.linalg.qr(data.rows(columns(form, now.theta, data.r, data.scale))[0])[0]
-        jacobian = -(data.rows(changes(form, now.theta[0], data.r, data.scale)) @ now.coefficients[0]).T
+        basis = np.linalg.qr(data.rows(columns(form, theta[None], data.r, data.scale))[0])[0]
+        jacobian = -(data.rows(changes(form, theta, data.r, data.scale)) @ now.coefficients[0]).T
         for _ in range(2):  # twice is enough for orthogonality
             jacobian = jacobian - basis @ (basis.T @ jacobian)
         size = np.linalg.norm(jacobian, axis=0) + 1e-300
         scaled = jacobian / size
         gradient = scaled.T @ now.residual[0]
         normal = scaled.T @ scaled
-        before = now
+        before = now.merit[0]
         while damping < MOST_DAMPING:
             step = -np.linalg.solve(normal + damping * np.eye(len(size)), gradient) / size
             step *= min(1.0, 0.5 / max(float(np.abs(step).max()), 1e-300))
-            tried = _solve(form, np.exp(np.clip(np.log(now.theta) + step, low, high)), data)
-            if tried.merit[0] < now.merit[0]:
-                now = tried
+            moved = np.exp(np.clip(np.log(theta) + step, low, high))
+            tried = _solve(form, moved[None], data)
+            if tried.merit[0] < before:
+                theta, now = moved, tried
                 break
             damping = max(damping * 10, 1e-2)
-        if before.merit[0] - now.merit[0] <= WORTH * before.merit[0]:
-            return now
+        if before - now.merit[0] <= WORTH * before:
+            break
         damping /= 10
-    return now
+    return _sensible(form, theta, now, 0, data)
