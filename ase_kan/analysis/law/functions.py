@@ -25,7 +25,6 @@ from ase_kan.analysis.law.parameters import formula
 from ase_kan.data.structures import Structures
 from ase_kan.engines.embedded_autograd import EmbeddedAutogradEngine
 from ase_kan.potentials.cutoff import switch
-from ase_kan.potentials.formula import NUMBERS
 from ase_kan.potentials.formula_eam import Embedding, FormulaEAM, Radial, radial
 from ase_kan.potentials.law_schema import NUMBERS
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
