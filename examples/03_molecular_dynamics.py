@@ -32,4 +32,4 @@ time, energy = np.array(time), np.array(energy)
 slope = np.polyfit(time, energy / len(atoms), 1)[0]
 print(f"{len(atoms)} atoms, {time[-1]:.0f} fs, at {atoms.get_temperature():.0f} K in the end")
 print(f"drift {slope * 1000:.1e} eV per atom and ps; largest change {np.ptp(energy) / len(atoms):.1e} eV per atom")
-save(plot_md_energy({"KAN": (time, energy)}, len(atoms)), "03_molecular_dynamics.png")
+save(plot_md_energy({"KAN": (time, energy)}, len(atoms), 300), "03_molecular_dynamics.png")

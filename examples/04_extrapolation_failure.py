@@ -3,7 +3,6 @@
 import numpy as np
 from ase import Atoms
 from ase.optimize import BFGS
-from matplotlib.figure import Figure
 
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.analysis.extrapolation import analyze
@@ -47,20 +46,10 @@ print(f"{'r (A)':>8s} {'Lennard-Jones':>14s}", *(f"{name:>26s}" for name in pote
 for r in (0.3, 0.5, 0.7, 0.9, 1.1225, 3.0, 5.0):
     print(f"{r:8.4f} {lennard_jones(r):14.5g}", *(f"{float(p.energy(r)):26.5g}" for p in potentials.values()))
 
-figure = Figure(figsize=(9, 3.8), layout="constrained")
-left, right = figure.subplots(1, 2)
-r = np.linspace(0.3, 5, 1000)
-left.semilogy(r, np.abs(lennard_jones(r)), color="gray", lw=4, alpha=0.4, label="Lennard-Jones")
-starts = np.linspace(0.3, 1.9, 17)
-for (name, potential), color in zip(potentials.items(), ("tab:red", "tab:blue", "tab:green"), strict=True):
-    left.semilogy(r, np.abs(potential.energy(r)), color=color, lw=1.2, label=name)
+starts, collapsed = np.linspace(0.3, 1.9, 17), {}
+for name, potential in potentials.items():
     ends = [relaxed_dimer(potential, start) for start in starts]
-    right.plot(starts, ends, "o-", color=color, ms=4, lw=0.6, label=name)
-    print(f"{name}: {sum(abs(end - 1.1225) > 0.1 for end in ends)} of {len(starts)} dimers end in the wrong place")
-left.axvspan(r_min, r_max, color="#dfe9f3", zorder=0)
-right.axvspan(r_min, r_max, color="#dfe9f3", zorder=0)
-left.set(xlabel="r (Å)", ylabel="|energy| (eV)", title="Energy; shaded: the data")
-right.axhline(2 ** (1 / 6), color="gray", lw=0.6)
-right.set(xlabel="start of the dimer (Å)", ylabel="end of the relaxation (Å)", title="Relaxed dimers")
-left.legend(fontsize=8)
+    collapsed[name] = sum(abs(end - 2 ** (1 / 6)) > 0.1 for end in ends), len(starts)
+    print(f"{name}: {collapsed[name][0]} of {len(starts)} dimers end in the wrong place")
+figure = plot_range(potentials["exact fit, core and tail"], lennard_jones, bare=[bare], collapsed=collapsed)
 save(figure, "04_extrapolation_cure.png")

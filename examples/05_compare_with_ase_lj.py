@@ -1,6 +1,7 @@
 """Like with like: a KAN with ASE's plain energy shift beside LennardJones with the same cutoff."""
 
 import numpy as np
+from ase import units
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ for a in lattice:
     for label, calculator in (("KAN", kan), ("LJ", lj)):
         atoms.calc = calculator
         energies[label].append(atoms.get_potential_energy() / len(atoms))
-        pressures[label].append(-atoms.get_stress()[:3].mean())
+        pressures[label].append(-atoms.get_stress()[:3].mean() / units.GPa)
         forces.append(atoms.get_forces())
     largest.append(np.abs(forces[0] - forces[1]).max())
     print(f"a = {a:.2f} A   KAN {energies['KAN'][-1]:9.5f}   LJ {energies['LJ'][-1]:9.5f} eV per atom   "
@@ -36,6 +37,6 @@ for label, style in (("LJ", "k-"), ("KAN", "r.")):
     left.plot(lattice, energies[label], style, label=label)
     right.plot(lattice, pressures[label], style, label=label)
 left.set(xlabel="lattice constant (Å)", ylabel="energy (eV per atom)", title="fcc crystal, displaced atoms")
-right.set(xlabel="lattice constant (Å)", ylabel="pressure (eV/Å³)")
+right.set(xlabel="lattice constant (Å)", ylabel="pressure (GPa)")
 left.legend()
 save(figure, "05_compare_with_ase_lj.png")

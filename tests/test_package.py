@@ -71,7 +71,7 @@ def test_demo(tmp_path):
         "force.png",
         "noisy.png",
         "extrapolation.png",
-        "edges.png",
+        "network.png",
         "md_energy.png",
     }
 

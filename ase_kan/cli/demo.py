@@ -27,7 +27,7 @@ from ase_kan.plots.dynamics import plot_md_energy
 from ase_kan.plots.extrapolation import plot_range
 from ase_kan.plots.figures import save
 from ase_kan.plots.fit import plot_fit, plot_force
-from ase_kan.plots.network import plot_edges
+from ase_kan.plots.network import plot_network
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array
 
@@ -218,13 +218,19 @@ def run(output: Path, seed: int, console: Console) -> None:
         "force": plot_force(potential, curve),
         "noisy": plot_fit(rough.potential, noisy),
         "extrapolation": plot_range(potential, lennard_jones_energy, bare=bare),
-        "edges": plot_edges(bare[0].function().network, np.linspace(*bare[0].domain(), 200)),
-        "md_energy": plot_md_energy(runs, 13),
+        "network": plot_network(bare[0].function().network, reduced_distances(bare[0])),
+        "md_energy": plot_md_energy(runs, 13, kelvin=200),
     }
     console.rule("6. Figures")
     for name, figure in figures.items():
         save(figure, output / f"{name}.png")
         console.print(f"{output / name}.png", highlight=False, soft_wrap=True)
+
+
+def reduced_distances(potential: KANPotential) -> Array:
+    """What the network of a potential of r sees within its data."""
+    function = potential.function()
+    return np.asarray((np.linspace(*function.domain, 200) - function.x.shift) / function.x.scale)
 
 
 def _track(items: Sequence[T], what: str, console: Console) -> Iterable[T]:

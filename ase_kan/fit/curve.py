@@ -252,7 +252,7 @@ def _fit(
     told += describe_fit(function, trained.model, bare_held, ends)
     known = curve_posterior(function, trained.model, learned, rest, error, wall, far)
     potential = KANPotential({curve.elements: function}, info=info, posterior=known)
-    return FitResult(potential, history, *errors, report="\n".join(told))
+    return FitResult(potential, history, *errors, report="\n".join(told), curve=curve)
 
 
 def coverage_of(curve: PairCurve) -> Coverage:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
+from ase_kan.data.curve import PairCurve
 from ase_kan.potentials.potential import KANPotential
 from ase_kan.types import Array, Report
 
@@ -32,6 +35,8 @@ class FitResult:
         More to tell a person, lines of text.
     energy_unit : str
         Unit of the energy errors: ``"eV"`` for a curve, ``"eV/atom"`` for structures.
+    curve : PairCurve, optional
+        The data, of one curve.
     """
 
     potential: KANPotential
@@ -42,6 +47,12 @@ class FitResult:
     train_force_rmse: float
     report: str = ""
     energy_unit: str = "eV"
+    curve: PairCurve | None = None
+
+    def plot(self) -> Any:
+        """The fitted functions as a figure, with the data of a curve; notebooks show it."""
+        # Figures come last in the flow of data: they are imported when someone asks.
+        return import_module("ase_kan.plots.results").plot_result(self)
 
     def __repr__(self) -> str:
         def row(name: str, energy: float, force: float) -> str:
@@ -78,7 +89,9 @@ def training_bar(show: bool, steps: int | None, unit: str = "eV") -> Iterator[Re
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    # Notebooks show it as a terminal does: rich's own way needs more packages.
+    console = Console(stderr=True, force_jupyter=False)
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("fit", total=steps, loss="")
         yield lambda step, loss: bar.update(
             task, completed=step, loss=f"RMSE {loss:.2e} {unit}" if loss == loss else ""

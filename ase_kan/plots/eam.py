@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from ase_kan.plots.figures import shade_domain
+from ase_kan.plots.figures import Figure, shade_domain
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
 from ase_kan.types import Array, Pair, pair_name
 

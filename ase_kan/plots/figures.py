@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ase_kan.data.files import replacing
 from ase_kan.types import Array
@@ -23,7 +24,16 @@ KAN_COLOR, TRUTH_COLOR, POINT_COLOR, RANGE_COLOR = "#c1272d", "#222222", "#1f77b
 TRANSITION_COLOR, BASE_COLOR, CURE_COLOR = "#fdf0d5", "#f0e6ef", "#2a7f3f"
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+class Figure(mpl.Figure):
+    """A figure that notebooks show as the value of a cell, whether they know matplotlib or not."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+
+def save(figure: mpl.Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure (PNG, PDF, ... by the suffix) atomically; `ValueError` lists the suffixes."""
     known = figure.canvas.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in known:

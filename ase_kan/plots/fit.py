@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ase_kan.analysis.uncertainty import UncertainPotential
 from ase_kan.data.curve import PairCurve
@@ -17,8 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-from ase_kan.plots.figures import KAN_COLOR, POINT_COLOR, TRUTH_COLOR
+from ase_kan.plots.figures import KAN_COLOR, POINT_COLOR, TRUTH_COLOR, Figure
 from ase_kan.potentials.coverage import gaps_of
+from ase_kan.potentials.scale import well_of
+
+#: Fits are shown from below the well to this multiple of its depth; higher walls have a figure of their own.
+WALL = 2.0
 
 
 def plot_fit(potential: PairPotential, curve: PairCurve, pair: Pair | None = None) -> Figure:
@@ -36,8 +39,29 @@ def plot_fit(potential: PairPotential, curve: PairCurve, pair: Pair | None = Non
     top.plot(curve.r, curve.energy, "o", ms=4, color=POINT_COLOR, label=f"{len(curve)} training points")
     bottom.plot(curve.r, potential.energy(curve.r, pair) - curve.energy, "o", ms=4, color=POINT_COLOR)
     top.set(ylabel="energy (eV)", title="Fitted pair energy")
-    top.legend()
+    _show_well(top, potential, curve, pair)
+    top.legend(loc="lower right" if top.child_axes else "upper right")
     return figure
+
+
+def _show_well(axes: Axes, potential: PairPotential, curve: PairCurve, pair: Pair | None) -> None:
+    """The scale of the well, its minimum marked, and the wall in an inset where it is higher."""
+    low, high = curve.r[0], min(curve.r[-1], potential.breakpoints(pair)[-1])
+    found = well_of(lambda x: potential(x, pair), low, high)
+    if found is None:
+        return
+    at, depth = found
+    axes.plot(at, -depth, "v", ms=7, mfc="none", color=KAN_COLOR, label=f"minimum {-depth:.4g} eV at {at:.4g} Å")
+    if curve.energy.max() < WALL * depth:
+        return
+    axes.set_ylim(-1.25 * depth, WALL * depth)
+    inset = axes.inset_axes((0.56, 0.56, 0.42, 0.4))
+    wall = np.linspace(low, at, 300)
+    inset.semilogy(wall, np.maximum(potential.energy(wall, pair) + depth, 1e-4 * depth), color=KAN_COLOR, lw=1.2)
+    points = curve.r < at
+    inset.semilogy(curve.r[points], curve.energy[points] + depth, "o", ms=3, color=POINT_COLOR)
+    inset.set_title("wall: energy above the minimum (eV)", fontsize=8)
+    inset.tick_params(labelsize=7)
 
 
 def plot_force(potential: PairPotential, curve: PairCurve, pair: Pair | None = None) -> Figure:
@@ -94,17 +118,42 @@ def plot_pairs(potential: PairPotential, pairs: Sequence[Pair | None]) -> Figure
     return figure
 
 
-def plot_parity(energies: tuple[Array, Array], forces: tuple[Array, Array]) -> Figure:
-    """Predicted against reference energies per atom (eV) and force components (eV/Angstrom): (reference, predicted)."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    for axes, (reference, predicted), what, unit in zip(
-        figure.subplots(1, 2), (energies, forces), ("energy per atom", "force component"), ("eV", "eV/Å"), strict=True
-    ):
-        if len(reference):
-            ends = [min(reference.min(), predicted.min()), max(reference.max(), predicted.max())]
+def plot_parity(
+    energies: tuple[Array, Array],
+    forces: tuple[Array, Array],
+    tested: tuple[tuple[Array, Array], tuple[Array, Array]] | None = None,
+) -> Figure:
+    """Predicted against reference values, and below them the residuals.
+
+    Parameters
+    ----------
+    energies, forces : (ndarray, ndarray)
+        Reference and predicted energies per atom (eV) and force components (eV/Angstrom).
+    tested : pair of such, optional
+        Energies and forces of structures that were not trained on, in another color.
+    """
+    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    panels = figure.subplots(2, 2, sharex="col", height_ratios=(2.4, 1))
+    known = (("energy per atom", "eV/atom", energies), ("force component", "eV/Å", forces))
+    for column, (what, unit, trained) in enumerate(known):
+        top, bottom = panels[:, column]
+        sets = [("training" if tested else "", trained, KAN_COLOR)]
+        sets += [("test", tested[column], POINT_COLOR)] if tested else []
+        titles = []
+        for name, (reference, predicted), color in sets:
+            if not len(reference):
+                continue
             rmse = np.sqrt(np.mean((predicted - reference) ** 2))
-            axes.plot(ends, ends, color="gray", lw=0.8)
-            axes.plot(reference, predicted, ".", ms=4, color=KAN_COLOR, alpha=0.6)
-            axes.set_title(f"{what}: RMSE {rmse:.2e} {unit}, {len(reference)} values", fontsize=10)
-        axes.set(xlabel=f"reference ({unit})", ylabel=f"KAN ({unit})")
+            top.plot(reference, predicted, ".", ms=4, color=color, alpha=0.6, label=name or None)
+            bottom.plot(reference, predicted - reference, ".", ms=4, color=color, alpha=0.6)
+            titles.append(f"{name + ' ' if name else ''}RMSE {rmse:.2e}")
+        if titles:
+            top.axline((np.mean(top.get_xlim()),) * 2, slope=1, color="gray", lw=0.8)
+            top.set_title(f"{what}: {', '.join(titles)} {unit}", fontsize=10)
+        if tested and titles:
+            top.legend(fontsize=9)
+        bottom.axhline(0, color="gray", lw=0.8)
+        top.set(ylabel=f"KAN ({unit})")
+        bottom.set(xlabel=f"reference ({unit})", ylabel="KAN - reference")
+        bottom.ticklabel_format(axis="y", scilimits=(-2, 2))
     return figure

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ase_kan.data.curve import PairCurve
-from ase_kan.plots.figures import CURE_COLOR, KAN_COLOR, POINT_COLOR, TRUTH_COLOR, EnergyFunction, shade_domain
+from ase_kan.plots.figures import CURE_COLOR, KAN_COLOR, POINT_COLOR, TRUTH_COLOR, EnergyFunction, Figure, shade_domain
 from ase_kan.potentials.protocol import PairPotential
 
 if TYPE_CHECKING:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy.special import erf
 
-from ase_kan.plots.figures import KAN_COLOR, POINT_COLOR
+from ase_kan.plots.figures import KAN_COLOR, POINT_COLOR, Figure
 
 
 def plot_calibration(errors: ArrayLike, deviations: ArrayLike, what: str = "energies") -> Figure:

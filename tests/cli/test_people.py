@@ -157,3 +157,14 @@ def test_completion(shell, capsys):
     probe = f'{script}\nCOMP_WORDS=(ase-kan eva); COMP_CWORD=1; _ase_kan; echo "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "evaluate"
+
+
+def test_results_and_figures_show_themselves(result):
+    """As PNG, for notebooks that know nothing of matplotlib; those of curves, structures and metals."""
+    several = fit(Structures(images()), cutoff=2.5)
+    metal = fit(Structures(images(12)), model="eam", cutoff=2.5, grid=8)
+    for found in (result, several, metal):
+        assert found.plot()._repr_png_().startswith(b"\x89PNG")
+    top, bottom = result.plot().axes
+    assert any("minimum -1 eV at 1.122" in str(line.get_label()) for line in top.lines)
+    assert bottom.get_xlabel() == "r (Å)"
