@@ -130,8 +130,8 @@ def _check_arrays(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
         if not known or len(factor) != rows:
             raise ValueError(f"the array {FACTOR} must be float32 with {rows} rows, got shape {factor.shape}")
         finite(FACTOR, factor)
-    if not (np.diff(arrays["embedding_ends"]) > 0).all():
-        raise ValueError("the array embedding_ends must ascend")
+    if not (np.diff(arrays["embedding_ends"]) > 1 / LARGEST).all():  # a narrower grid has no curvature
+        raise ValueError(f"the array embedding_ends must ascend, by more than {1 / LARGEST:g}")
     if not (np.diff(arrays["density_domains"]) >= 0).all():
         raise ValueError("the array density_domains must ascend")
 

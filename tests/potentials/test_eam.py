@@ -214,6 +214,7 @@ def damage(name):
         "single precision": lambda: tensors.update(pair_coefficients=tensors["pair_coefficients"].astype(np.float32)),
         "no channels": lambda: tensors.update(density_coefficients=tensors["density_coefficients"][:0]),
         "ends that descend": lambda: tensors.update(embedding_ends=-tensors["embedding_ends"]),
+        "a grid without width": lambda: tensors.update(embedding_ends=1e-170 * tensors["embedding_ends"]),
         "infinite energies": lambda: header.update(reference_energies={"Cu": float("inf")}),
         "another form": lambda: header.update(densities="finnis-sinclair"),
     }
