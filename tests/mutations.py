@@ -20,6 +20,19 @@ import ase_kan.engines._kernel as kernel
 ROOT = Path(__file__).parents[1]
 #: File, expression, what stands there instead, tests.
 MUTATIONS = (
+    ("analysis/law/forms.py", "add(piece.damping, x * density, d * density * (1 + n - x - x * density))", "add(piece.damping, x * density, d * density)", "tests/analysis/test_law.py"),
+    ("analysis/law/forms.py", "if abs(found.setdefault(a.number, wanted) - wanted) > 1e-6 * abs(wanted):", "if False:", "tests/analysis/test_law.py"),
+    ("analysis/law/projection.py", "jacobian = jacobian - basis @ (basis.T @ jacobian)", "pass", "tests/analysis/test_law.py"),
+    ("analysis/law/projection.py", "c * r0**n * np.exp(b * r0 + g * r0**2)", "c * r0**n * np.exp(b * r0)", "tests/analysis/test_law.py"),
+    ("analysis/law/choice.py", "np.log1p(np.linalg.svd(jacobian, compute_uv=False) ** 2).sum()", "0.0", "tests/analysis/test_law.py"),
+    ("analysis/law/choice.py", "return min(_smooth(fit, data), _alike(fit, data)) > UNLIKELY", "return True", "tests/analysis/test_law.py"),
+    ("analysis/law/find.py", "jacobian[t, 0, column] += terms[t].coefficient * by_coefficient * change", "pass", "tests/analysis/test_law.py"),
+    ("analysis/law/sources.py", "target - unit[:, 0] * float(unit[:, 0] @ target)", "target", "tests/analysis/test_law_structures.py"),
+    ("analysis/law/sources.py", "values - values[:1]", "values", "tests/analysis/test_law_structures.py"),
+    ("analysis/law/functions.py", "+ lines[a] * potential.density(r, a, b)", "", "tests/analysis/test_law_functions.py"),
+    ("potentials/formula.py", "return plain, -torch.log(r) * energy, -r * energy, -(r**2) * energy, by_damping", "return plain, -torch.log(r) * energy, -r * energy, -r * energy, by_damping", "tests/analysis/test_law.py"),
+    ("potentials/law.py", "return np.asarray(outside & (not self.trusted))", "return np.zeros(len(r), dtype=bool)", "tests/analysis/test_law.py"),
+    ("kan/symbolic.py", "fix(1, number, t, \"x\", -term[1 + place])", "fix(1, number, t, \"x\", term[1 + place])", "tests/analysis/test_law.py"),
     ("potentials/eam_edges.py", "steep = max(-slope, pull + FADING * abs(curvature))", "steep = -slope", "tests/potentials/test_eam.py"),
     ("potentials/eam_edges.py", "above = high + high_slope * (density - edge.high)", "above = high + low_slope * (density - edge.high)", "tests/potentials/test_eam.py"),
     ("potentials/eam.py", "kind += self._element(atom) * len(self.elements)", "kind = kind * len(self.elements) + self._element(atom)", "tests/potentials/test_eam.py"),

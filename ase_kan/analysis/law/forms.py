@@ -182,8 +182,9 @@ def _exponent(n: int) -> float:
     return -2 * log(EXPONENTS[n] / sum(EXPONENTS.values()))
 
 
-#: Cost of the kind of a term (power, exponential, Yukawa, Gaussian, damped), and of a tie between two terms.
-KIND, TIE = 2 * log(5), 2 * log(2)
+#: Cost of the kind of a term (power, exponential, Yukawa, Gaussian), of a tie between two terms, and of damping, which
+#: makes many terms of one.
+KIND, TIE, DAMPING = 2 * log(5), 2 * log(2), 2 * log(5)
 
 
 @cache
@@ -226,6 +227,6 @@ def _library() -> Iterator[Form]:
     # Tang-Toennies: the rate of the repulsion damps the dispersion.
     for chosen in ((6,), (6, 8), (6, 8, 10)):
         damped = tuple(Piece(power=float(n), damping=a) for n in chosen)
-        cost = KIND + TIE + sum(whole[n][1] for n in chosen)
+        cost = KIND + DAMPING + sum(whole[n][1] for n in chosen)
         yield Form((piece("exponential", a), *damped), ("rate",), cost)
         yield Form((piece("exponential", a), *damped, whole[1][0]), ("rate",), cost + whole[1][1])

@@ -211,7 +211,7 @@ def _radial(
     for part in ONSETS:
         with torch.no_grad():
             fading = switch(torch.from_numpy(r), part * radius, radius).numpy()
-        group = Group("energy", value, np.ones(POINTS), float(POINTS), floor, np.diag(fading))
+        group = Group("energy", value, 1 / np.maximum(fading, 1e-30), float(POINTS), floor)
         data = Observations(r, (low, radius), (group,))
         found = ranked(forms, data)[0].fit
         if best is None or found.squares[0] < best[0]:
