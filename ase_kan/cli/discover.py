@@ -76,7 +76,8 @@ def _curve(args: argparse.Namespace, ends: dict[str, Any]) -> None:
     from ase_kan.data.curve import PairCurve
     from ase_kan.fit import fit
     from ase_kan.plots.figures import save
-    from ase_kan.plots.law import plot_law
+    from ase_kan.plots.law import OUTER, plot_law
+    from ase_kan.potentials.cutoff import ONSET_FRACTION
 
     drawn = figure(args.output, "law")
     check_output(drawn, "figure", args.data)
@@ -87,5 +88,7 @@ def _curve(args: argparse.Namespace, ends: dict[str, Any]) -> None:
     law = discover(curve, **ends)
     print(law)
     law.potential.save(args.output)
-    save(plot_law(law, curve, fit(curve).potential), drawn)
+    # Its tail is drawn as far as the law: switching starts beyond.
+    kan = fit(curve, cutoff=1.01 * OUTER / ONSET_FRACTION * float(curve.r[-1])).potential
+    save(plot_law(law, curve, kan), drawn)
     print(f"wrote {args.output}, {drawn}")

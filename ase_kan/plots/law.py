@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: How far the figure goes, over the first and the last distance of the data: 0.5 and 5 for data from 0.95 to 2.
 INNER, OUTER = 0.5 / 0.95, 2.5
+#: A longer verdict does not fit above a figure.
+SHORT = 50
 
 
 def plot_law(law: Law, curve: PairCurve, kan: PairPotential, reference: EnergyFunction | None = None) -> Figure:
@@ -52,7 +54,10 @@ def plot_law(law: Law, curve: PairCurve, kan: PairPotential, reference: EnergyFu
     top = min(float(curve.energy.max()), float(curve.energy.min()) + 4 * depth)
     left.set(xlim=(INNER * low, 1.3 * high), ylim=(float(curve.energy.min()) - 0.3 * depth, top + 0.3 * depth))
     left.axhline(0, color="gray", lw=0.6)
-    left.set(ylabel="energy (eV)", title=f"{law.verdict if law.found else law.verdict.split(' ')[0] + ' ...'}")
+    left.set(ylabel="energy (eV)", title=law.verdict if len(law.verdict) < SHORT else "undecided")
     left.legend(fontsize=8)
     right.set(xscale="log", yscale="log", ylabel="size of the energy (eV)", title="far outside the data")
+    ends = [INNER * low, low, high, OUTER * high]
+    right.set_xticks(ends, [f"{end:.2g}" for end in ends])
+    right.set_xticks([], minor=True)
     return figure
