@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,19 +98,23 @@ def discover(
         return _law(Observations.of_curve(data), data.elements, ends)
     if isinstance(data, Structures):
         found = of_structures(data, cutoff, onset, smooth)
-        rule = found.cutoff if cutoff is not None else None
-        law = _law(found.observations, found.pair, ends, rule)
-        lone = found.lone_energy(values(law.terms, found.observations.r))
-        law.potential._reference_energies[found.pair[0]] = lone
-        return law
+
+        def lone(terms: Sequence[Term]) -> dict[str, float]:
+            return {found.pair[0]: found.lone_energy(values(terms, found.observations.r))}
+
+        return _law(found.observations, found.pair, ends, lone, found.cutoff if cutoff is not None else None)
     seen = of_potential(data, pair, errors)
-    key = data.pairs[0] if pair is None else pair
-    law = _law(seen, key, ends)
-    law.potential._reference_energies.update(data.reference_energies)
-    return law
+    return _law(seen, data.pairs[0] if pair is None else pair, ends, lambda _: data.reference_energies)
 
 
-def _law(data: Observations, pair: Pair | None, ends: Ends, rule: Cutoff | None = None) -> Law:
+def _law(
+    data: Observations,
+    pair: Pair | None,
+    ends: Ends,
+    lone: Callable[[Sequence[Term]], Mapping[str, float]] = lambda _: {},
+    rule: Cutoff | None = None,
+) -> Law:
+    """The law of observations; `lone` gives the energies of lone atoms that go with the terms of a law."""
     candidates, data = rank(data)
     if not candidates:
         raise ValueError("no law of the library can be fitted to these data")
@@ -130,6 +134,7 @@ def _law(data: Observations, pair: Pair | None, ends: Ends, rule: Cutoff | None 
         factor=factor,
         alternatives=[(float(w**0.5), c.fit.terms(r0)) for w, c in zip(weights, others, strict=True)],
         trusted=sound,
+        reference_energies=lone(terms),
         info={"verdict": verdict, "law": name_of(terms), "formula": formula(terms, factor)},
     )
     ranking = tried([(c.fit.terms(r0), c.score, _noise(c, data)["energy"]) for c in candidates])
