@@ -2,7 +2,7 @@
 
 python docs/benchmarks/reliability.py [files] [flips] [systems] [kills] [disk] [steps] [together]
 
-All take about 15 minutes.
+All take about 15 minutes on a quiet machine, of which damaged files are half.
 
 From the root of the repository, since what damages files is that of the tests.
 """
