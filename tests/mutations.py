@@ -112,7 +112,7 @@ MUTATIONS = (
     ("exports/eam.py", "potential.embedding(sign * density, element)", "potential.embedding(density, element)", "tests/exports/test_eam.py"),
     ("exports/eam.py", "while best[2] > tol and", "while False and", "tests/exports/test_eam.py"),
     ("exports/eam.py", "= bare + potential.reference_energies.get(symbol, 0.0)", "= bare", "tests/exports/test_eam.py"),
-    ("potentials/eam_schema.py", "diff(dim=2) > 1 / LARGEST", "diff(dim=2) > 0", "tests/potentials/test_eam.py"),
+    ("potentials/eam_schema.py", "embedding_ends\"]) > 1 / LARGEST", "embedding_ends\"]) > 0", "tests/potentials/test_eam.py"),
     ("data/files.py", "error.filename = str(target)", "pass", "tests/data/test_files.py"),
     ("validation/virial.py", "+ INNER**3", "", "tests/validation/test_suite.py -k gas"),
     ("validation/crystal.py", "size if i == j else size / 2", "size", "tests/validation/test_suite.py -k crystal"),
