@@ -27,7 +27,7 @@ MUTATIONS = (
     ("analysis/law/choice.py", "np.log1p(np.linalg.svd(jacobian, compute_uv=False) ** 2).sum()", "0.0", "tests/analysis/test_law.py"),
     ("analysis/law/choice.py", "return min(_smooth(fit, data), _alike(fit, data)) > UNLIKELY", "return True", "tests/analysis/test_law.py"),
     ("analysis/law/find.py", "jacobian[t, 0, column] += terms[t].coefficient * by_coefficient * change", "pass", "tests/analysis/test_law.py"),
-    ("analysis/law/sources.py", "target - unit[:, 0] * float(unit[:, 0] @ target)", "target", "tests/analysis/test_law_structures.py"),
+    ("analysis/law/sources.py", "operator - unit @ (unit.T @ operator)", "operator", "tests/analysis/test_law_structures.py"),
     ("analysis/law/sources.py", "values - values[:1]", "values", "tests/analysis/test_law_structures.py"),
     ("analysis/law/functions.py", "+ lines[a] * potential.density(r, a, b)", "", "tests/analysis/test_law_functions.py"),
     ("potentials/formula.py", "return plain, -torch.log(r) * energy, -r * energy, -(r**2) * energy, by_damping", "return plain, -torch.log(r) * energy, -r * energy, -r * energy, by_damping", "tests/analysis/test_law.py"),
