@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ase_kan.cli.arguments import LABELS, add_labels
 from ase_kan.types import Array
+
+if TYPE_CHECKING:
+    from ase_kan.data.structures import Structures
 
 
 def add(commands: Any) -> None:
@@ -47,14 +51,25 @@ class Errors(NamedTuple):
 
 def run(args: argparse.Namespace) -> None:
     """``ase-kan evaluate``."""
-    from ase_kan.calculator import KANCalculator
     from ase_kan.data.structures import Structures
 
     keys = {name: getattr(args, name) for name in LABELS if getattr(args, name)}
-    calculator = KANCalculator(args.potential, on_extrapolation="ignore")
+    groups, outside = errors_by_group(args.potential, Structures.read(args.data, **keys))
+    if not groups:
+        raise ValueError(f"{args.data} has no structures")
+    print("\n".join(table(groups)))
+    if outside:
+        print(f"{outside} structures have atoms outside the data of the potential")
+
+
+def errors_by_group(potential: Any, structures: Structures) -> tuple[dict[str, Errors], int]:
+    """Errors of a potential (or its file) on structures, and how many have atoms outside its data."""
+    from ase_kan.calculator import KANCalculator
+
+    calculator = KANCalculator(potential, on_extrapolation="ignore")
     groups: dict[str, Errors] = {}
     outside = 0
-    for sample in Structures.read(args.data, **keys):
+    for sample in structures:
         atoms = sample.atoms.copy()
         group = groups.get(sample.group or "all", Errors([], [], 0))
         energy, forces = calculator.get_potential_energy(atoms), calculator.get_forces(atoms)
@@ -64,12 +79,17 @@ def run(args: argparse.Namespace) -> None:
         if sample.forces is not None:
             group.forces.append((forces - sample.forces)[sample.labeled].ravel())
         groups[sample.group or "all"] = group._replace(structures=group.structures + 1)
-    if not groups:
-        raise ValueError(f"{args.data} has no structures")
-    width = max(map(len, [*groups, "all"]))
-    print(f"{'group':{width}s} structures energy RMSE  force RMSE\n{'':{width}s}              meV/atom       meV/A")
-    for name in sorted(groups):
-        print(f"{name:{width}s} {groups[name].shown()}")
+    return groups, outside
+
+
+def table(groups: Mapping[str, Errors]) -> list[str]:
+    """Lines: each group and, if there are several, all of them."""
+    width = max(map(len, [*groups, "group"]))
+    lines = [
+        f"{'group':{width}s} structures energy RMSE  force RMSE",
+        f"{'':{width}s}              meV/atom       meV/A",
+    ]
+    lines += [f"{name:{width}s} {groups[name].shown()}" for name in sorted(groups)]
     if len(groups) > 1:
         found = list(groups.values())
         total = Errors(
@@ -77,9 +97,8 @@ def run(args: argparse.Namespace) -> None:
             [f for errors in found for f in errors.forces],
             sum(errors.structures for errors in found),
         )
-        print(f"{'all':{width}s} {total.shown()}")
-    if outside:
-        print(f"{outside} structures have atoms outside the data of the potential")
+        lines.append(f"{'all':{width}s} {total.shown()}")
+    return lines
 
 
 def _rms(values: Array) -> float:

@@ -182,7 +182,7 @@ def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[st
     print(result)
     save_compiled(result.potential, output)
     written = [output]
-    for name, drawn in (drawn_functions(result.potential), ("parity", _parity(read, result.potential))):
+    for name, drawn in (drawn_functions(result.potential), ("parity", parity(read, result.potential))):
         path = figure(output, name)
         save(drawn, path)
         written.append(path)
@@ -215,8 +215,8 @@ def drawn_functions(potential: KANPotential | KANEAM) -> tuple[str, Any]:
     return "pairs", plot_pairs(potential, potential.pairs)
 
 
-def _parity(read: Structures, potential: KANPotential | KANEAM) -> Any:
-    """Of the first structures of the file."""
+def parity(read: Structures, potential: KANPotential | KANEAM) -> Any:
+    """The parity figure of the first structures of a file."""
     from ase_kan.calculator import KANCalculator
     from ase_kan.plots.fit import plot_parity
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ase_kan.cli import completion, discover, evaluate, export, fit, inspect, move, validate
+from ase_kan.cli import completion, discover, evaluate, export, fit, inspect, move, report, validate
 from ase_kan.cli.arguments import UsageError, count, seed
 from ase_kan.data.files import check_output, replacing
 from ase_kan.version import __version__
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("-o", "--output", type=Path, default=Path("ase-kan-demo"), help="folder (default: %(default)s)")
     demo.add_argument("--seed", type=seed, default=0, help="of the points and the starts (default: %(default)s)")
     demo.set_defaults(command=_demo)
-    for module in (fit, discover, evaluate, inspect, export, move, validate, completion):
+    for module in (fit, discover, evaluate, inspect, report, export, move, validate, completion):
         module.add(commands)
 
     ase = commands.add_parser("ase", help="ASE's own command line with the calculator kan: ase-kan ase run ...")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
 from ase_kan.data.labels import checked, checked_forces, first_line, listed, look_alikes, results_of, symmetric
@@ -59,6 +60,13 @@ class Sample:
     def weight_of(self, name: str) -> float:
         """Of a property of this structure."""
         return self.weight * self.property_weights.get(name, 1.0)
+
+    def labelled(self) -> Atoms:
+        """A copy of the atoms that carries its energy and forces as results."""
+        atoms = self.atoms.copy()
+        forces = None if self.forces is None or not self.labeled.all() else self.forces
+        atoms.calc = SinglePointCalculator(atoms, energy=self.energy, forces=forces)
+        return atoms
 
     @property
     def labeled(self) -> NDArray[np.bool_]:

@@ -168,3 +168,26 @@ def test_results_and_figures_show_themselves(result):
     top, bottom = result.plot().axes
     assert any("minimum -1 eV at 1.122" in str(line.get_label()) for line in top.lines)
     assert bottom.get_xlabel() == "r (Å)"
+
+
+def test_report_is_one_page(tmp_path, result, capsys):
+    """Of a curve and of structures: all figures inside, what the potential tells in words, nothing from elsewhere."""
+    path, data, page = tmp_path / "lj.kan", tmp_path / "lj.csv", tmp_path / "lj.html"
+    result.potential.save(path)
+    np.savetxt(data, np.column_stack([result.curve.r, result.curve.energy]), delimiter=",")
+    assert main(["report", str(path), "--data", str(data), "-o", str(page)]) == 0
+    text = page.read_text()
+    for words in ("data from 0.95 to 2 A", "Outside the data", "Distances in its data", "Would more data help?"):
+        assert words in text
+    assert text.count("data:image/png;base64,") == 5
+    assert "http" not in text.replace("https://", "http")
+    structures = tmp_path / "new.extxyz"
+    write(structures, images())
+    assert main(["report", str(path), "--data", str(structures), "--group-key", "kind", "-o", str(page)]) == 0
+    text = page.read_text()
+    for words in ("cold", "warm", "Predicted and reference values", "structures have atoms outside the data"):
+        assert words in text
+    (tmp_path / "mine.html").write_text("mine")
+    assert main(["report", str(path), "-o", str(tmp_path / "mine.html")]) == 1
+    assert "exists and is not a page" in capsys.readouterr().err
+    assert main(["report", str(path), "-o", str(tmp_path / "lj.pdf")]) == 1
