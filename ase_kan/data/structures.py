@@ -63,7 +63,7 @@ class Sample:
 
     def labelled(self) -> Atoms:
         """A copy of the atoms that carries its energy and forces as results."""
-        atoms = self.atoms.copy()
+        atoms: Atoms = self.atoms.copy()
         forces = None if self.forces is None or not self.labeled.all() else self.forces
         atoms.calc = SinglePointCalculator(atoms, energy=self.energy, forces=forces)
         return atoms
