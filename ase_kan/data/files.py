@@ -21,6 +21,7 @@ _BEGINNINGS = {
     "LAMMPS table": rb"# DATE: .*ase_kan",
     "LAMMPS script": rb".{0,500}written by ase_kan",
     "file of structures": rb"- of Ulm|\s*\d+\s*\n",
+    "LAMMPS data": rb".{0,200}ASE",
     "page": rb"<!doctype html>",
     "benchmark": rb'\{\s*"version"',
 }

