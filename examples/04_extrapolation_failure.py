@@ -1,4 +1,8 @@
-"""Outside its data a bare KAN fails: the failure, the explanation and the cure, one figure each."""
+"""Outside its data a bare KAN fails: the failure, the explanation and the cure, one figure each.
+
+Reduced units: sigma is 1, the well of r^-12 - r^-6 is 1/4 deep. ASE calls them Angstrom and eV, and wants atoms to have a
+name.
+"""
 
 import numpy as np
 from ase import Atoms

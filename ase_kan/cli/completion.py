@@ -12,7 +12,7 @@ SCRIPT = """_ase_kan() {{
     case "${{COMP_WORDS[1]}}" in
 {cases}
     esac
-    [ "$COMP_CWORD" -eq 1 ] && words="{commands} --help --version"
+    [ "$COMP_CWORD" -eq 1 ] && words="{commands} --help --verbose --version"
     COMPREPLY=($(compgen -W "$words" -- "$word") $(compgen -f -- "$word"))
 }}
 complete -o filenames -F _ase_kan ase-kan"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            if not args.verbose:
+                warnings.showwarning = _show_warning
             args.command(args)
             sys.stdout.flush()
     except BrokenPipeError:  # of "ase-kan ... | head"; Python's own flush at the end would complain once more
@@ -35,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ase-kan: not enough memory: {error or 'give less data or a smaller cutoff'}", file=sys.stderr)
         return 1
     except (ValueError, OSError, ImportError) as error:
+        if args.verbose:
+            traceback.print_exc()
         print(f"ase-kan: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
@@ -50,7 +54,8 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ase-kan", description="Kolmogorov-Arnold pair potentials for ASE.")
-    parser.add_argument("-v", "--version", action="version", version=f"ase-kan {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="errors and warnings with their place in the code")
+    parser.add_argument("-V", "--version", action="version", version=f"ase-kan {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     demo = commands.add_parser("demo", help="fit Lennard-Jones, relax, run MD, and show where a bare KAN fails")
     demo.add_argument("-o", "--output", type=Path, default=Path("ase-kan-demo"), help="folder (default: %(default)s)")

@@ -217,3 +217,15 @@ def test_export_of_a_whole_run_runs_in_lammps(tmp_path, result, capsys):
     )
     expected = KANCalculator(path, on_extrapolation="ignore").get_potential_energy(atoms)
     assert float(done.stdout.split()[-1]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_verbose_shows_where_an_error_comes_from(tmp_path, capsys):
+    (tmp_path / "noise.kan").write_bytes(bytes(range(256)))
+    assert main(["-v", "inspect", str(tmp_path / "noise.kan")]) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "storage.py" in told
+    assert told.splitlines()[-1].startswith("ase-kan: ")
+    with pytest.raises(SystemExit):
+        main(["-V"])
+    assert capsys.readouterr().out.startswith("ase-kan ")
