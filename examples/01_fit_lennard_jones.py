@@ -1,7 +1,7 @@
 """Fit 50 Lennard-Jones energies with three KANs; save the exact one and a figure of it.
 
-Reduced units: sigma is 1, the well of r^-12 - r^-6 is 1/4 deep. ASE calls them Angstrom and eV, and wants atoms to have a
-name.
+Reduced units: sigma is 1, the well of r^-12 - r^-6 is 1/4 deep. ASE calls them Angstrom and eV, and wants atoms to
+have a name.
 """
 
 from ase_kan import PairCurve, fit

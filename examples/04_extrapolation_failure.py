@@ -1,7 +1,7 @@
 """Outside its data a bare KAN fails: the failure, the explanation and the cure, one figure each.
 
-Reduced units: sigma is 1, the well of r^-12 - r^-6 is 1/4 deep. ASE calls them Angstrom and eV, and wants atoms to have a
-name.
+Reduced units: sigma is 1, the well of r^-12 - r^-6 is 1/4 deep. ASE calls them Angstrom and eV, and wants atoms to
+have a name.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Like with like: a KAN with ASE's plain energy shift beside LennardJones with the same cutoff.
 
-Reduced units: sigma is 1, the well of r^-12 - r^-6 is 1/4 deep. ASE calls them Angstrom and eV, and wants atoms to have a
-name.
+Reduced units: sigma is 1, the well of r^-12 - r^-6 is 1/4 deep. ASE calls them Angstrom and eV, and wants atoms to
+have a name.
 """
 
 import numpy as np
