@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "sums.hpp"
+#include "threads.hpp"
 
 namespace kan {
 namespace {
@@ -19,8 +20,12 @@ Total Motion::advance(Summation& sums, std::int64_t steps, double* virial, void 
     std::size_t since = 0;
     for (std::int64_t step = 0; step < steps; ++step) {
         if ((since += n) >= LOOK) poll(), since = 0;
-        saved_.assign(positions, positions + 3 * n);
-        saved_.insert(saved_.end(), momenta, momenta + 3 * n);
+        saved_.resize(6 * n);
+        on_threads(sums.threads, [&](int t) {
+            const std::size_t from = 3 * n * t / sums.threads, to = 3 * n * (t + 1) / sums.threads;
+            std::copy(positions + from, positions + to, saved_.begin() + from);
+            std::copy(momenta + from, momenta + to, saved_.begin() + 3 * n + from);
+        });
         transferred_before_ = transferred;
         try {
             rescale();

@@ -55,7 +55,9 @@ void Summation::update(const double* positions, void (*poll)(), Motion* motion) 
             moves[t] = gather(positions, share(system.atom.size(), t), share(system.atom.size(), t + 1), motion);
     });
     // Not until all threads have moved their atoms.
-    std::copy(positions, positions + 3 * n, last.begin());
+    on_threads(threads, [&](int t) {
+        std::copy(positions + share(3 * n, t), positions + share(3 * n, t + 1), last.begin() + share(3 * n, t));
+    });
     Moved moved{0.0, 0.0};
     for (const Moved& m : moves) {
         moved.since_built = std::max(moved.since_built, m.since_built);
@@ -138,11 +140,11 @@ Total Summation::collect(bool per_atom, const Results& to, Motion* motion) const
 void Summation::prune(void (*poll)()) {
     pruned_ = false;
     System& s = system;
-    for (std::size_t k = 0; k < s.atom.size(); ++k)
-        for (int d = 0; s.atom[k] >= 0 && d < 3; ++d)
-            s.pruned[3 * k + d] = static_cast<float>(last[3 * s.atom[k] + d] - s.built[3 * k + d]);
     const std::vector<std::size_t> bounds = partition(&Block::all);
     on_threads(threads, [&](int t) {
+        for (std::size_t k = share(s.atom.size(), t); k < share(s.atom.size(), t + 1); ++k)
+            for (int d = 0; s.atom[k] >= 0 && d < 3; ++d)
+                s.pruned[3 * k + d] = static_cast<float>(last[3 * s.atom[k] + d] - s.built[3 * k + d]);
         const View view = s.view();
         Workspace& work = work_[t];
         for (std::size_t number = bounds[t]; number < bounds[t + 1]; ++number) {
