@@ -145,10 +145,13 @@ def draw(axes, title, rows):
         kind = "o" if name.startswith("KAN") else "s" if name == "pair" else "^"
         color = "C0" if name.startswith("KAN") else "C1" if name == "pair" else "0.4"
         axes.plot(cost, error, kind, color=color, ms=8)
-        axes.annotate(name, (cost, error), xytext=(7, 4), textcoords="offset points", fontsize=9)
+        # Channels beyond the first stand close together: their number alone, below.
+        more = name.startswith("KAN") and not name.endswith(" 1")
+        text, offset = (name[-1], (-3, -16)) if more else (name.replace(" 1", ", 1 channel"), (9, 4))
+        axes.annotate(text, (cost, error), xytext=offset, textcoords="offset points", fontsize=9)
     axes.set(xscale="log", xlabel="time per atom and step (µs)", ylabel="force error (eV/Å)", title=title)
     axes.set_xlim(axes.get_xlim()[0] * 0.8, axes.get_xlim()[1] * 2.5)
-    axes.set_ylim(0, None)
+    axes.set_ylim(0, 1.1 * max(row[2] for row in rows))
     axes.grid(alpha=0.3)
 
 
