@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ase_kan.analysis.law.find import discover
 from ase_kan.data.curve import PairCurve
 from ase_kan.fit import fit
 from ase_kan.validation import clusters, crystal, lennard_jones, liquid, virial
@@ -30,7 +31,7 @@ class Row(NamedTuple):
 
 
 def standard_potentials() -> dict[str, Shown]:
-    """Lennard-Jones itself, and two KANs of 50 energies between 0.95 and 2 sigma: the default fit, and the bare one.
+    """Lennard-Jones itself, and of 50 energies between 0.95 and 2 sigma the default fit, the law and a bare KAN.
 
     The bare one is that of 2024: [1, 2, 1] of r, trained by pykan, without core or tail (docs/extrapolation.md).
     """
@@ -39,6 +40,7 @@ def standard_potentials() -> dict[str, Shown]:
     return {
         "exact": lennard_jones.exact(),
         "default fit": lennard_jones.reduced(fit(curve, cutoff=REACH).potential),
+        "law": lennard_jones.reduced(discover(curve, cutoff=REACH).potential),
         "bare KAN": lennard_jones.reduced(bare.potential),
     }
 
