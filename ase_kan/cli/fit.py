@@ -26,6 +26,7 @@ from ase_kan.cli.arguments import (
     seed,
 )
 from ase_kan.data.files import check_output
+from ase_kan.types import Array
 
 if TYPE_CHECKING:
     from ase_kan.data.structures import Structures
@@ -37,6 +38,8 @@ OF_EAM = ("channels", "densities", "embedding_grid")
 OF_PAIRS = ("optimizer", "onset", "width", "feature", "elements", "baseline", "core", "tail", "smooth")
 #: How files of data are called, whose names that of a potential may begin with.
 DATA_SUFFIXES = (".csv", ".dat", ".txt", ".tsv", ".tab", ".asc", ".xyz", ".extxyz", ".traj", ".db", ".json")
+#: Part of the structures that a fit holds out unless asked otherwise.
+VALIDATION = 0.1
 #: Structures in the parity figure.
 PARITY_STRUCTURES = 200
 
@@ -181,8 +184,9 @@ def structures(data: Path, output: Path, keys: dict[str, str], keywords: dict[st
     result = fit(read, checkpoint=unfinished, resume=resume, progress=True, **keywords)
     print(result)
     save_compiled(result.potential, output)
+    split = keywords["seed"], keywords.get("validation", VALIDATION)
     written = [output]
-    for name, drawn in (drawn_functions(result.potential), ("parity", parity(read, result.potential))):
+    for name, drawn in (drawn_functions(result.potential), ("parity", parity(read, result.potential, *split))):
         path = figure(output, name)
         save(drawn, path)
         written.append(path)
@@ -215,21 +219,28 @@ def drawn_functions(potential: KANPotential | KANEAM) -> tuple[str, Any]:
     return "pairs", plot_pairs(potential, potential.pairs)
 
 
-def parity(read: Structures, potential: KANPotential | KANEAM) -> Any:
-    """The parity figure of the first structures of a file."""
+def parity(
+    read: Structures, potential: KANPotential | KANEAM, seed: int | None = None, validation: float = VALIDATION
+) -> Any:
+    """The parity figure of the first structures of a file; with a seed, of those of the fit and those held out."""
     from ase_kan.calculator import KANCalculator
+    from ase_kan.fit.structures import held_out
     from ase_kan.plots.fit import plot_parity
 
     calculator = KANCalculator(potential)
-    energies, forces = [], []
-    for sample in islice(read, PARITY_STRUCTURES):
+    energies: tuple[list[Array], list[Array]] = ([], [])
+    forces: tuple[list[Array], list[Array]] = ([], [])
+    for number, sample in enumerate(islice(read, PARITY_STRUCTURES)):
+        which = int(seed is not None and held_out(number, seed, validation))
         atoms = sample.atoms.copy()
         atoms.calc = calculator
         if sample.energy is not None and len(atoms):
-            energies.append((sample.energy / len(atoms), atoms.get_potential_energy() / len(atoms)))
+            energies[which].append(np.array([[sample.energy], [atoms.get_potential_energy()]]) / len(atoms))
         if sample.forces is not None:
             known = sample.labeled
-            forces.append(np.stack([sample.forces[known].ravel(), atoms.get_forces()[known].ravel()]))
-    e = np.array(energies).reshape(-1, 2)
-    f = np.concatenate(forces, axis=1) if forces else np.empty((2, 0))
-    return plot_parity((e[:, 0], e[:, 1]), (f[0], f[1]))
+            forces[which].append(np.stack([sample.forces[known].ravel(), atoms.get_forces()[known].ravel()]))
+    e, f = (
+        [(both[0], both[1]) for both in (np.concatenate([np.empty((2, 0)), *part], axis=1) for part in parts)]
+        for parts in (energies, forces)
+    )
+    return plot_parity(e[0], f[0], (e[1], f[1]) if len(e[1][0]) + len(f[1][0]) else None)

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase_kan.data.structures import Sample, Structures
 from ase_kan.fit.eam_data import Role
 from ase_kan.fit.equations import energy_baseline, pairs_within
+from ase_kan.fit.structures import held_out
 from ase_kan.types import Pair
 
 
@@ -86,7 +87,7 @@ def survey(structures: Structures, cutoff: float, seed: int, validation: float, 
             found.roles.append(Role.LEFT_OUT)
             continue
         near = _shortest(sample, cutoff)
-        wants = np.random.default_rng([seed, number]).random() < validation
+        wants = held_out(number, seed, validation)
         held = bool(wants and near) and all(r >= found.shortest.get(pair, np.inf) for pair, r in near.items())
         for pair, r in near.items():
             found.shortest[pair] = min(found.shortest.get(pair, np.inf), r)

@@ -310,7 +310,7 @@ def _accumulate(
                     f"{sample.origin} has {', '.join(unknown)}, which the first {PEEK} structures lack: "
                     "name all elements with elements="
                 )
-            state.add(sample, held=_held_out(number, seed, validation))
+            state.add(sample, held=held_out(number, seed, validation))
             if follow and time.monotonic() - told > REPORT_INTERVAL:
                 follow(number + 1)
                 told = time.monotonic()
@@ -323,6 +323,6 @@ def _accumulate(
     return False
 
 
-def _held_out(number: int, seed: int, validation: float) -> bool:
+def held_out(number: int, seed: int, validation: float) -> bool:
     """Whether a structure is held out: the same for a seed and a number, in whatever order and piece they come."""
     return bool(np.random.default_rng([seed, number]).random() < validation)

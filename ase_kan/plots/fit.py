@@ -138,7 +138,7 @@ def plot_parity(
     for column, (what, unit, trained) in enumerate(known):
         top, bottom = panels[:, column]
         sets = [("training" if tested else "", trained, KAN_COLOR)]
-        sets += [("test", tested[column], POINT_COLOR)] if tested else []
+        sets += [("held out", tested[column], POINT_COLOR)] if tested else []
         titles = []
         for name, (reference, predicted), color in sets:
             if not len(reference):
@@ -146,10 +146,10 @@ def plot_parity(
             rmse = np.sqrt(np.mean((predicted - reference) ** 2))
             top.plot(reference, predicted, ".", ms=4, color=color, alpha=0.6, label=name or None)
             bottom.plot(reference, predicted - reference, ".", ms=4, color=color, alpha=0.6)
-            titles.append(f"{name + ' ' if name else ''}RMSE {rmse:.2e}")
+            titles.append(f"{name + ' ' if name else ''}{rmse:.2e}")
         if titles:
             top.axline((np.mean(top.get_xlim()),) * 2, slope=1, color="gray", lw=0.8)
-            top.set_title(f"{what}: {', '.join(titles)} {unit}", fontsize=10)
+            top.set_title(f"{what}, RMSE ({unit}):\n{', '.join(titles)}", fontsize=10)
         if tested and titles:
             top.legend(fontsize=9)
         bottom.axhline(0, color="gray", lw=0.8)

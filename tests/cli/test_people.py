@@ -15,7 +15,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from ase_kan import KANCalculator, KANPotential, PairCurve, Structures, fit
+from ase_kan.cli.fit import parity
 from ase_kan.cli.main import main
+from ase_kan.fit.structures import held_out
 
 
 def images(count=8):
@@ -229,3 +231,14 @@ def test_verbose_shows_where_an_error_comes_from(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["-V"])
     assert capsys.readouterr().out.startswith("ase-kan ")
+
+
+def test_parity_tells_what_was_held_out(result):
+    """The same structures as the fit: those that it chose to hold out are drawn in another color."""
+    read = Structures(images(20))
+    figure = parity(read, result.potential, 0, 0.3)
+    chosen = [held_out(number, 0, 0.3) for number in range(20)]
+    top = figure.axes[0]
+    counts = {line.get_label(): len(line.get_xdata()) for line in top.lines if line.get_label()[0] != "_"}
+    assert counts == {"training": 20 - sum(chosen), "held out": sum(chosen)}
+    assert 0 < sum(chosen) < 20
