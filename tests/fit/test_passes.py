@@ -21,7 +21,7 @@ from ase_kan.data.structures import Sample
 from ase_kan.fit import equations as normal
 from ase_kan.fit.checkpoint import uninterrupted
 from ase_kan.fit.equations import Equations, expected_pairs
-from ase_kan.fit.structures import _held_out
+from ase_kan.fit.structures import held_out
 
 CUTOFF = 8.0
 LARGE = {"Ar": -14_411.25, "Kr": -75_803.5}
@@ -88,7 +88,7 @@ def test_an_element_that_comes_late_keeps_its_digits(tmp_path, monkeypatch):
     mixed = crystals(100, LARGE)
     settings = {"cutoff": CUTOFF, "grid": 12, "elements": ["Ar", "Kr"], "start": 1.8}
     whole = fit(Structures(mixed), **settings)
-    actual = [actual_rmse(whole.potential, [a]) for n, a in enumerate(mixed) if n < 50 and not _held_out(n, 0, 0.1)]
+    actual = [actual_rmse(whole.potential, [a]) for n, a in enumerate(mixed) if n < 50 and not held_out(n, 0, 0.1)]
     assert whole.train_energy_rmse < 5e-5
     assert np.sqrt(np.mean(np.square(actual))) < 5e-5
     for symbol, energy in LARGE.items():
@@ -221,7 +221,7 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
 
 def test_the_domain_covers_held_out_structures_too(images):
     """The closest pair in a structure that would be held out: it is trained on."""
-    number = next(n for n in range(20, 60) if _held_out(n, 0, 0.1))
+    number = next(n for n in range(20, 60) if held_out(n, 0, 0.1))
     data = list(images)
     close = data[number].copy()
     close.set_distance(0, 1, 2.6, mic=True)

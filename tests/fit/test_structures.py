@@ -88,7 +88,7 @@ def test_the_law_behind_the_data_is_found(result, truth):
 
 def test_reported_errors_are_the_calculators(result, images):
     """The errors from the normal equations are those of evaluating every structure."""
-    from ase_kan.fit.structures import _held_out
+    from ase_kan.fit.structures import held_out
 
     calc = KANCalculator(result.potential)
     for held, energy, force in (
@@ -96,7 +96,7 @@ def test_reported_errors_are_the_calculators(result, images):
     ):  # fmt: skip
         de, df = [], []
         for number, atoms in enumerate(images):
-            if _held_out(number, 0, 0.1) == held:
+            if held_out(number, 0, 0.1) == held:
                 copy = atoms.copy()
                 copy.calc = calc
                 de.append((copy.get_potential_energy() - atoms.get_potential_energy()) / len(atoms))
