@@ -25,7 +25,7 @@ from ase_kan.engines.protocol import Engine, Evaluation, Structure, known_symbol
 from ase_kan.engines.radial import kinds_of
 from ase_kan.potentials.compiled import EmbeddedTables, SplinePotential, original_of
 from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, Potential
-from ase_kan.potentials.stored import load_compiled
+from ase_kan.potentials.stored import load_running
 from ase_kan.types import Array
 from ase_kan.warn import warn_user
 
@@ -101,8 +101,8 @@ class KANCalculator(Calculator):
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
         self.potential = _as_potential(potential, engine)
-        of_file = isinstance(potential, str | os.PathLike)
-        self._name = os.path.basename(os.fspath(potential)) if of_file else type(self.potential).__name__  # type: ignore[arg-type]
+        of_file = os.path.basename(potential) if isinstance(potential, str | os.PathLike) else None
+        self._identity = {"potential": of_file or type(self.potential).__name__}
         if not (np.isfinite(grade) and grade >= 1):
             raise ValueError(f"grade must be 1, at the edge of the data, or more, got {grade}")
         self._wanted = engine, skin, threads, grade
@@ -167,9 +167,11 @@ class KANCalculator(Calculator):
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Which potential it is, for databases (``row.calculator_parameters``)."""
-        from ase_kan.potentials.identity import fingerprint
+        if "fingerprint" not in self._identity:  # trajectories ask at every frame
+            from ase_kan.potentials.identity import fingerprint
 
-        return {"potential": self._name, "fingerprint": fingerprint(self.potential)}
+            self._identity["fingerprint"] = fingerprint(self.potential)
+        return dict(self._identity)
 
     def reset(self) -> None:
         """Forget the atoms, the results and the neighbor list: the next calculation starts afresh."""
@@ -368,12 +370,8 @@ def _reference(potential: Potential, skin: float | None, limit: float) -> Refere
 def _as_potential(potential: Any, engine: str) -> Potential:
     if isinstance(potential, str | os.PathLike):
         # Tables in the file run without torch, which takes seconds to import.
-        compiled = None if engine == "autograd" else load_compiled(potential)
-        if compiled is not None:
-            return compiled
-        from ase_kan.potentials.files import load_potential
-
-        return load_potential(potential)
+        running = load_running(potential)
+        return original_of(running) if engine == "autograd" else running
     if isinstance(found := getattr(potential, "potential", None), PairPotential | EmbeddedAtomPotential):
         return found  # of the result of a fit
     if hasattr(potential, "act_fun"):  # a pykan model, recognised without importing pykan

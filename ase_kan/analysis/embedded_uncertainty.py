@@ -45,38 +45,34 @@ class EmbeddedModeTable(ModeTable):
     def __init__(self, potential: UncertainEmbedded, kinds: list[Pair | None]) -> None:
         super().__init__(potential, kinds)
         self.potential = potential
-        self._densities = np.zeros((0, 0))
 
     def energy_and_grades(self, engine: Engine, atoms: Atoms) -> tuple[float, Array]:
-        self._densities = engine.densities()
         energy, grades = super().energy_and_grades(engine, atoms)
+        densities = engine.densities()
         for element, mine in _members(atoms):
-            for channel, rho in enumerate(self._densities[mine].T):
+            for channel, rho in enumerate(densities[mine].T):
                 grades[mine] = np.maximum(grades[mine], self.potential.density_grade(rho, element, channel))
         return energy, grades
 
-    def forces_and_stress(self, engine: Engine, atoms: Atoms) -> tuple[Array, Array | None]:
-        self._densities = engine.densities()
-        return super().forces_and_stress(engine, atoms)
-
-    def energy_modes(self, sums: RadialSums, atoms: Atoms) -> Array:
-        modes = super().energy_modes(sums, atoms)
+    def energy_modes(self, sums: RadialSums, engine: Engine, atoms: Atoms) -> Array:
+        modes, densities = super().energy_modes(sums, engine, atoms), engine.densities()
         for element, mine in _members(atoms):
-            for channel, rho in enumerate(self._densities[mine].T):
+            for channel, rho in enumerate(densities[mine].T):
                 modes += self.potential.density_modes(rho, element, channel).value.sum(axis=0)
         return modes
 
-    def slope_modes(self, sums: RadialSums, atoms: Atoms) -> tuple[NDArray[np.floating], Array]:
-        pulls, virial = super().slope_modes(sums, atoms)
-        n = len(atoms)
+    def slope_modes(self, sums: RadialSums, engine: Engine, atoms: Atoms) -> tuple[NDArray[np.floating], Array]:
+        pulls, virial = super().slope_modes(sums, engine, atoms)
+        n, densities = len(atoms), engine.densities()
         both = _BothWays(atoms, self.potential.cutoff)
         total = pulls.astype(float).reshape(n, 3, -1)
         for channel in range(self.potential.channels):
             steep = np.zeros((n, total.shape[2]))
             for element, mine in _members(atoms):
-                rho = self._densities[mine, channel]
+                rho = densities[mine, channel]
                 steep[mine] = self.potential.density_modes(rho, element, channel).slope
-            given, taken = both.slopes(self.potential, channel)
+            given = both.slopes(self.potential, channel)
+            taken = np.roll(given, len(given) // 2)  # that of the same pair from its other atom
             for x in range(3):
                 total[:, x] += both.sums(given * both.unit[:, x])[:, None] * steep
                 total[:, x] += csr_matrix((taken * both.unit[:, x], (both.i, both.j)), (n, n)) @ steep
@@ -92,23 +88,21 @@ class _BothWays:
         i, j, shifts = half_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
         d = atoms.positions[j] + shifts - atoms.positions[i]
         self.i, self.j = np.concatenate([i, j]), np.concatenate([j, i])
-        self.r = np.sqrt(np.einsum("px,px->p", d, d))
-        self.unit = np.concatenate([d, -d]) / np.tile(self.r, 2)[:, None]
-        self.r = np.tile(self.r, 2)
+        self.r = np.tile(np.sqrt(np.einsum("px,px->p", d, d)), 2)
+        self.unit = np.concatenate([d, -d]) / self.r[:, None]
         self.n, self.elements = len(atoms), atoms.symbols
 
-    def slopes(self, potential: EmbeddedAtomPotential, channel: int) -> tuple[Array, Array]:
-        """f_ij' and f_ji' of each."""
+    def slopes(self, potential: EmbeddedAtomPotential, channel: int) -> Array:
+        """f_ij' of each; the second half are the pairs of the first from their other atoms."""
         names: NDArray[np.str_] = np.array(self.elements, dtype=str)
-        found = np.zeros((2, len(self.r)))
-        for a in np.unique(names):
-            for b in np.unique(names):
-                part = np.flatnonzero((names[self.i] == a) & (names[self.j] == b))
-                for row, (atom, neighbor) in enumerate(((a, b), (b, a))):
-                    density = partial(potential.density, atom=str(atom), neighbor=str(neighbor), channel=channel)
-                    if len(part):
-                        found[row, part] = value_and_slope(density, self.r[part])[1]
-        return found[0], found[1]
+        found = np.zeros(len(self.r))
+        for atom in np.unique(names):
+            for neighbor in np.unique(names):
+                part = np.flatnonzero((names[self.i] == atom) & (names[self.j] == neighbor))
+                density = partial(potential.density, atom=str(atom), neighbor=str(neighbor), channel=channel)
+                if len(part):
+                    found[part] = value_and_slope(density, self.r[part])[1]
+        return found
 
     def sums(self, values: Array) -> Array:
         """Over the neighbors of each atom."""

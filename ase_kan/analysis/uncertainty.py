@@ -168,7 +168,7 @@ class ModeTable:
         These atoms are those of the last evaluation of the engine.
         """
         sums = engine.radial(self.grids, NODES, atoms, False)
-        modes = self.energy_modes(sums, atoms)
+        modes = self.energy_modes(sums, engine, atoms)
         energy = float(np.sqrt(modes @ modes + (len(atoms) * self.residual.get("energy", 0.0)) ** 2))
         return np.inf if sums.lost.any() else energy, sums.grades
 
@@ -176,7 +176,7 @@ class ModeTable:
         """Standard deviations of forces (atoms, 3) and stress (6,), the latter None without a volume."""
         sums = engine.radial(self.grids, NODES, atoms, True)
         n, residual = len(atoms), self.residual
-        pulls, virial = self.slope_modes(sums, atoms)
+        pulls, virial = self.slope_modes(sums, engine, atoms)
         squares = np.einsum("im,im->i", pulls, pulls).astype(float).reshape(n, 3)
         forces = np.sqrt(squares + residual.get("forces", 0.0) ** 2)
         forces[sums.lost] = np.inf
@@ -186,7 +186,7 @@ class ModeTable:
         stress = np.sqrt((virial**2).sum(axis=1) + (n * residual.get("virial", 0.0)) ** 2) / volume
         return forces, np.full(6, np.inf) if sums.lost.any() else stress
 
-    def energy_modes(self, sums: RadialSums, atoms: Atoms) -> Array:
+    def energy_modes(self, sums: RadialSums, engine: Engine, atoms: Atoms) -> Array:
         """What each mode makes of the energy, eV; shape (modes,)."""
         modes: Array = sums.energy @ self.values
         numbers = np.bincount(atoms.numbers)
@@ -194,7 +194,7 @@ class ModeTable:
         modes[: len(lone)] += lone
         return modes
 
-    def slope_modes(self, sums: RadialSums, atoms: Atoms) -> tuple[NDArray[np.floating], Array]:
+    def slope_modes(self, sums: RadialSums, engine: Engine, atoms: Atoms) -> tuple[NDArray[np.floating], Array]:
         """What each makes of forces, shape (3 atoms, modes), and of the virial, (6, modes), without lost pairs."""
         assert sums.forces is not None
         assert sums.virial is not None

@@ -76,3 +76,19 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stress-key", help="structures: info key of the stress (eV/A^3)")
     parser.add_argument("--virial-key", help="structures: info key of the virial, -stress * volume in eV")
     parser.add_argument("--group-key", help="structures: info key of their kind; errors are told of each")
+
+
+def labels_of(args: argparse.Namespace) -> dict[str, str]:
+    """Those that were given."""
+    return {name: getattr(args, name) for name in LABELS if getattr(args, name)}
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Options of how files of curves are read."""
+    parser.add_argument("--columns", help="curves: what each is, of r,energy,force,gradient,error,skip")
+    parser.add_argument(
+        "--units", nargs=2, metavar=("LENGTH", "ENERGY"), help="curves: e.g. bohr hartree (default: Angstrom eV)"
+    )
+    parser.add_argument(
+        "--subtract", type=energy, metavar="ENERGY", help="curves: that of two atoms far apart, a number or limit"
+    )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ase_kan.cli.arguments import UsageError, energy, length
+from ase_kan.cli.arguments import UsageError, add_columns, length
 from ase_kan.cli.fit import figure
 from ase_kan.data.files import check_output
 
@@ -20,13 +20,7 @@ def add(commands: Any) -> None:
     discover.add_argument("--onset", type=length, help="start of switching, Angstrom")
     discover.add_argument("--no-smooth", action="store_true", help="subtract the energy at the cutoff, do not switch")
     discover.add_argument("--elements", nargs=2, help="curves and potentials: the two symbols of the pair")
-    discover.add_argument("--columns", help="curves: what each is, of r,energy,force,gradient,error,skip")
-    discover.add_argument(
-        "--units", nargs=2, metavar=("LENGTH", "ENERGY"), help="curves: e.g. bohr hartree (default: Angstrom eV)"
-    )
-    discover.add_argument(
-        "--subtract", type=energy, metavar="ENERGY", help="curves: that of two atoms far apart, a number or limit"
-    )
+    add_columns(discover)
     discover.add_argument("--errors", type=length, help="potentials: how far the law may be off, eV")
     discover.set_defaults(command=run)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ase_kan.cli.arguments import LABELS, add_labels
+from ase_kan.cli.arguments import add_labels, labels_of
 from ase_kan.types import Array
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     """``ase-kan evaluate``."""
     from ase_kan.data.structures import Structures
 
-    keys = {name: getattr(args, name) for name in LABELS if getattr(args, name)}
+    keys = labels_of(args)
     groups, outside = errors_by_group(args.potential, Structures.read(args.data, **keys))
     if not groups:
         raise ValueError(f"{args.data} has no structures")

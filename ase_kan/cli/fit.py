@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ase_kan.cli.arguments import (
-    LABELS,
     UsageError,
+    add_columns,
     add_labels,
     baseline,
     count,
-    energy,
+    labels_of,
     length,
     names,
     numbers,
@@ -72,13 +72,7 @@ def add(commands: Any) -> None:
     fit.add_argument("--loss", help="curves: huber where some points are far off the others")
     fit.add_argument("--seed", type=seed, default=0)
     fit.add_argument("--elements", nargs="+", help="a curve: one symbol or two; structures: all")
-    fit.add_argument("--columns", help="curves: what each is, of r,energy,force,gradient,error,skip")
-    fit.add_argument(
-        "--units", nargs=2, metavar=("LENGTH", "ENERGY"), help="curves: e.g. bohr hartree (default: Angstrom eV)"
-    )
-    fit.add_argument(
-        "--subtract", type=energy, metavar="ENERGY", help="curves: that of two atoms far apart, a number or limit"
-    )
+    add_columns(fit)
     fit.add_argument("--validation", type=part, help="structures: part held out (default 0.1)")
     add_labels(fit)
     fit.add_argument("--weight-key", help="structures: info key of their weights (default weight)")
@@ -103,8 +97,8 @@ def run(args: argparse.Namespace) -> None:
     given |= {name: None if end == "none" else end for name in ("core", "tail") if (end := getattr(args, name))}
     if args.no_smooth:
         given["smooth"] = False
-    labels = (*LABELS, "weight_key", "property_weight_keys")
-    keys = {name: getattr(args, name) for name in labels if getattr(args, name)}
+    weights = ("weight_key", "property_weight_keys")
+    keys = labels_of(args) | {name: getattr(args, name) for name in weights if getattr(args, name)}
     if isinstance(args.baseline, Path):
         from ase_kan.potentials.potential import KANPotential
 

@@ -30,20 +30,21 @@ def add(commands: Any) -> None:
 
 def run_inspect(args: argparse.Namespace) -> None:
     """``ase-kan inspect``."""
-    from ase_kan.potentials.stored import load_compiled
+    from ase_kan.potentials.compiled import EmbeddedTables, SplinePotential, original_of
+    from ase_kan.potentials.stored import load_running
 
     if args.json and args.extrapolation:
         raise UsageError("--json does not tell what KANs do outside their data: leave out --extrapolation")
-    compiled = load_compiled(args.potential)
-    if compiled is not None and not (args.json or args.extrapolation):
-        original: Any = compiled.original
-        print(original.description)  # without torch, which takes a second to import
+    running: Any = load_running(args.potential)
+    plain = not (args.json or args.extrapolation)
+    if plain and isinstance(running, SplinePotential | EmbeddedTables):
+        original: Any = running.original
+        print(original.describe())  # without torch, which takes a second to import
         return
-    from ase_kan.potentials.files import load_potential
     from ase_kan.potentials.potential import KANPotential
     from ase_kan.potentials.setfl import TabulatedEAM
 
-    potential = load_potential(args.potential)
+    potential = original_of(running)
     if args.json:
         print(json.dumps(_facts(potential), indent=1))
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ase_kan.cli.arguments import LABELS, add_labels
+from ase_kan.cli.arguments import add_labels, labels_of
 from ase_kan.data.files import check_output, replacing
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     if isinstance(potential, KANPotential):
         parts.append(_section("Outside the data", _outside(potential)))
     if args.data is not None:
-        keys = {name: getattr(args, name) for name in LABELS if getattr(args, name)}
+        keys = labels_of(args)
         if is_curve(args.data):
             if keys:
                 raise ValueError(f"{', '.join(keys)} are for structures, and {args.data} is a curve")

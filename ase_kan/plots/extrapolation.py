@@ -87,9 +87,10 @@ def plot_range(
     names = f"{len(bare)} bare KANs" if len(bare) > 1 else "bare KAN"
     beyond = r > r_end
     for one in bare:
-        found = _first_apart(r[beyond], one.energy(r, pair)[beyond], energy[beyond], (low, 0.75 * high), 0.3 * depth)
+        strayed = one.energy(r[beyond], pair)
+        found = _place_apart(strayed, energy[beyond], (low, 0.75 * high), 0.3 * depth)
         if found is not None:
-            _name(axes, names, (r[beyond][found], one.energy(r, pair)[beyond][found]), (8, -12), POINT_COLOR)
+            _name(axes, names, (r[beyond][found], strayed[found]), (8, -12), POINT_COLOR)
             break
     axes.set(xlim=(r[0], r_max), ylim=(low, high), xlabel="r (Å)", ylabel="energy (eV)")
     axes.set_title("Inside and outside the data")
@@ -108,8 +109,8 @@ def _name(axes: Axes, text: str, at: tuple[float, float], offset: tuple[int, int
     axes.annotate(text, at, xytext=offset, textcoords="offset points", color=color, ha=side, va="center", fontsize=10)
 
 
-def _first_apart(r: Array, one: Array, other: Array, limits: tuple[float, float], apart: float) -> int | None:
-    """Where a curve has left another, but not the limits of the figure; at the largest distance there is."""
+def _place_apart(one: Array, other: Array, limits: tuple[float, float], apart: float) -> int | None:
+    """Where a curve has left another, but not the limits of the figure: the middle of such places."""
     places = np.flatnonzero((np.abs(one - other) > apart) & (one > limits[0]) & (one < limits[1]))
     return int(places[len(places) // 2]) if len(places) else None
 

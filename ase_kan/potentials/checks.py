@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Check = Callable[[Any, str], None]
 
+#: The entry of a header that says what a file holds, and its values; files of pair potentials have none.
+KIND, EMBEDDED, LAW = "kind", "embedded-atom", "law"
 #: No energy (eV), slope, exponent or coefficient is larger, and no scale smaller than one over it.
 LARGEST = 1e30
 #: No distance is longer, Angstrom.

@@ -21,7 +21,7 @@ from ase_kan.potentials.features import limited
 from ase_kan.potentials.filed import FiledPotential
 from ase_kan.potentials.files import check_of
 from ase_kan.potentials.protocol import EmbeddedAtomPotential, PairPotential, energies, forces
-from ase_kan.potentials.quintics import Function, Table
+from ase_kan.potentials.quintics import Function, Map, Table, evaluate
 from ase_kan.potentials.scale import Scale
 from ase_kan.potentials.table_schema import PREFIX, TABLES
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
@@ -66,18 +66,7 @@ class Spline:
         """Energies (eV) of distances (Angstrom) not below the table; zero from the cutoff on."""
         import torch
 
-        x = r * r
-        u = self.slope * (x - self.start)
-        for at, change in zip(self.at, self.change, strict=True):
-            u = u + change * (x - at).clamp(min=0)
-        row = u.detach().floor().clamp(0, len(self.rows) - 1)
-        c = torch.from_numpy(self.rows).to(r.device)[row.long()]
-        # The slope of t is that of its row: beside a break, rounding may give u the slope of the row before.
-        t = (u - row).detach() - c[..., 6] / 2 * (x - x.detach())
-        energy = c[..., 5]
-        for k in range(4, -1, -1):
-            energy = energy * t + c[..., k]
-        return torch.where(r < self.cutoff, energy, 0.0)
+        return torch.where(r < self.cutoff, evaluate(self, self.rows, -0.5, r * r), 0.0)
 
 
 class SplinePotential:
@@ -334,7 +323,7 @@ def original_of(potential: Any) -> Any:
 
 
 def _save(tables: SplinePotential | EmbeddedTables, path: str | os.PathLike[str]) -> None:
-    original = original_of(tables)
+    original: Any = tables.original
     if not hasattr(original, "content"):
         raise ValueError(f"cannot write {path}: only fitted potentials have files, and {original!r} is none")
     header, arrays = original.content()
@@ -353,9 +342,8 @@ Entries = list[tuple[dict[str, Any], Array]]
 def _pair_entries(tables: SplinePotential) -> tuple[Entries, Entries]:
     entries: Entries = []
     for pair, s in tables.splines.items():
-        shape = {"start": s.start, "end": s.cutoff, "slope": s.slope, "at": list(s.at), "change": list(s.change)}
         known = {"errors": [[s.energy_error, s.force_error]], "scales": [list(s.scale)]}
-        entries.append(({**_facts(tables, pair), **shape, **known}, s.rows))
+        entries.append(({**_facts(tables, pair), **_of_map(s, s.cutoff), **known}, s.rows))
     return entries, []
 
 
@@ -386,5 +374,14 @@ def _facts(potential: PairPotential | EmbeddedAtomPotential, pair: Pair | None) 
 
 
 def _of_table(t: Table) -> dict[str, Any]:
-    shape = {"start": t.start, "end": t.end, "slope": t.slope, "at": list(t.at), "change": list(t.change)}
-    return {**shape, "errors": t.errors.tolist(), "scales": [list(scale) for scale in t.scales]}
+    return {**_of_map(t, t.end), "errors": t.errors.tolist(), "scales": [list(scale) for scale in t.scales]}
+
+
+def _of_map(table: Map, end: float) -> dict[str, Any]:
+    return {
+        "start": table.start,
+        "end": end,
+        "slope": table.slope,
+        "at": list(table.at),
+        "change": list(table.change),
+    }

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_kan.potentials.checks import EMBEDDED, KIND
 from ase_kan.potentials.coverage import Coverage
 from ase_kan.potentials.eam_posterior import EAMPosterior
-from ase_kan.potentials.eam_schema import ARRAYS, EMBEDDED, KIND
+from ase_kan.potentials.eam_schema import ARRAYS
 from ase_kan.potentials.schema import FACTOR
 from ase_kan.types import sorted_pair
 from ase_kan.version import __version__

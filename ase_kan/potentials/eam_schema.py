@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from ase_kan.potentials import table_schema
 from ase_kan.potentials.checks import (
     DISTANCE,
+    EMBEDDED,
     ENERGY,
+    KIND,
     LARGEST,
     finite,
     lone_atoms,
@@ -28,8 +30,6 @@ from ase_kan.potentials.checks import (
 )
 from ase_kan.potentials.schema import FACTOR, MOST_COUNTS, coverage, residuals
 
-#: The entry of a header that says what a file holds, and its value for these; files of pair potentials have none.
-KIND, EMBEDDED = "kind", "embedded-atom"
 #: What a density may depend on: the element of the neighbor alone, or those of both atoms.
 DENSITIES = ("alloy", "finnis-sinclair")
 MOST_CHANNELS, MOST_CELLS, HIGHEST_DEGREE, MOST_ELEMENTS = 20, 1000, 9, 118

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ase_kan.potentials import storage
 from ase_kan.potentials.coverage import Gap
-from ase_kan.potentials.law_schema import LAW
+from ase_kan.potentials.files import restore
 from ase_kan.potentials.table_schema import PREFIX, TABLES
 from ase_kan.types import Pair, sorted_pair
 
@@ -25,16 +26,19 @@ class FiledPotential:
 
     Parameters
     ----------
+    path : path
+        For messages.
     header, arrays
         The content of the file.
     """
 
-    def __init__(self, header: Mapping[str, Any], arrays: storage.Arrays) -> None:
-        self._content = {k: v for k, v in header.items() if k != TABLES}, _without_tables(arrays)
+    def __init__(self, path: str | os.PathLike[str], header: Mapping[str, Any], arrays: storage.Arrays) -> None:
+        own = {name: array for name, array in arrays.items() if not name.startswith(PREFIX)}
+        self._path, self._content = path, ({key: value for key, value in header.items() if key != TABLES}, own)
         tables = header[TABLES]
         self._pairs = {pair_of(entry): entry for entry in tables["distances"]}
         self._densities = {(entry["element"], entry["channel"]): entry for entry in tables["densities"]}
-        self.description: str = tables["description"]
+        self._description: str = tables["description"]
         self.reference_energies: Mapping[str, float] = header["reference_energies"]
         self.elements = tuple(sorted({symbol for pair in self._pairs if pair for symbol in pair}))
         self.cutoff = max(entry["breakpoints"][-1] for entry in self._pairs.values())
@@ -44,17 +48,16 @@ class FiledPotential:
     @cached_property
     def potential(self) -> KANPotential | LawPotential | KANEAM:
         """The potential itself."""
-        if self._densities:
-            from ase_kan.potentials.eam import KANEAM
+        return restore(self._path, *self._content)
 
-            return KANEAM.restore(*self._content)
-        if self._content[0].get("kind") == LAW:
-            from ase_kan.potentials.law import LawPotential
+    def content(self) -> tuple[dict[str, Any], storage.Arrays]:
+        """That of the file, without tables."""
+        header, arrays = self._content
+        return dict(header), dict(arrays)
 
-            return LawPotential.restore(*self._content)
-        from ase_kan.potentials.potential import KANPotential
-
-        return KANPotential.restore(*self._content)
+    def describe(self) -> str:
+        """As the potential itself told when it was saved."""
+        return self._description
 
     def domain(self, pair: Pair | None = None) -> tuple[float, float]:
         low, high = self._entry(pair)["domain"]
@@ -97,7 +100,3 @@ class FiledPotential:
 def pair_of(entry: Mapping[str, Any]) -> Pair | None:
     """The pair of a table in a header."""
     return None if entry["elements"] is None else sorted_pair(entry["elements"])
-
-
-def _without_tables(arrays: storage.Arrays) -> storage.Arrays:
-    return {name: array for name, array in arrays.items() if not name.startswith(PREFIX)}

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ase_kan.potentials import eam_schema, law_schema, schema, storage
-from ase_kan.potentials.eam_schema import EMBEDDED, KIND
-from ase_kan.potentials.law_schema import LAW
+from ase_kan.potentials.checks import EMBEDDED, KIND, LAW
 
 if TYPE_CHECKING:
     from ase_kan.potentials.eam import KANEAM
@@ -26,18 +25,31 @@ def load_potential(path: str | os.PathLike[str]) -> KANPotential | LawPotential 
         from ase_kan.potentials.setfl import from_setfl
 
         return from_setfl(path)
-    header, _ = storage.read(path)
-    if (kind := header.get(KIND)) == EMBEDDED:
-        from ase_kan.potentials.eam import KANEAM
+    return restore(path, *read(path))
 
-        return KANEAM.load(path)
-    if kind == LAW:
-        from ase_kan.potentials.law import LawPotential
 
-        return LawPotential.load(path)
-    from ase_kan.potentials.potential import KANPotential
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], storage.Arrays]:
+    """The content of a file, checked as what it says it is. Errors as of `KANPotential.load`."""
+    header, arrays = storage.read(path)
+    storage.must_be(path, header, arrays, check_of(header))
+    return header, arrays
 
-    return KANPotential.load(path)
+
+def restore(
+    path: str | os.PathLike[str], header: Mapping[str, Any], arrays: storage.Arrays
+) -> KANPotential | LawPotential | KANEAM:
+    """The potential of a file whose content has been checked; the path is for messages."""
+    kind: type[KANPotential | LawPotential | KANEAM]
+    if header.get(KIND) == EMBEDDED:
+        from ase_kan.potentials.eam import KANEAM as kind
+    elif header.get(KIND) == LAW:
+        from ase_kan.potentials.law import LawPotential as kind
+    else:
+        from ase_kan.potentials.potential import KANPotential as kind
+    try:
+        return kind.restore(dict(header), arrays)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a valid potential: {error}") from None
 
 
 def is_setfl(path: str | os.PathLike[str]) -> bool:

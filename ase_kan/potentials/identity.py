@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from ase_kan.potentials.compiled import original_of
+from ase_kan.potentials.compiled import EmbeddedTables, SplinePotential
 from ase_kan.potentials.protocol import EmbeddedAtomPotential
 
 #: Digits of a fingerprint.
@@ -19,7 +19,8 @@ def fingerprint(potential: Any) -> str:
     Of fitted potentials it is that of their numbers, of others that of samples of their functions. What a fit reported
     does not count.
     """
-    original = original_of(potential)
+    # That of a file knows its content without being made.
+    original: Any = potential.original if isinstance(potential, SplinePotential | EmbeddedTables) else potential
     if hasattr(original, "content"):
         header, arrays = original.content()
         told = {key: value for key, value in header.items() if key not in ("ase_kan", "info", "posterior")}

@@ -23,12 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ase_kan.potentials import law_schema, storage
+from ase_kan.potentials.checks import KIND, LAW
 from ase_kan.potentials.coverage import grade
 from ase_kan.potentials.cutoff import Cutoff
 from ase_kan.potentials.features import value_and_slope
 from ase_kan.potentials.formula import Term, total
 from ase_kan.potentials.law_schema import FACTOR, NUMBERS
-from ase_kan.potentials.posterior import Modes
+from ase_kan.potentials.posterior import Modes, deviations
 from ase_kan.potentials.protocol import distances, energies, forces
 from ase_kan.types import Array, Pair, pair_name, sorted_pair
 from ase_kan.version import __version__
@@ -154,10 +155,7 @@ class LawPotential:
         """Standard deviation of phi(r), eV; infinite where nothing can be said. Input as for `energy`."""
         array = distances(r)
         flat = array.ravel()
-        std = np.sqrt((self.modes(flat, pair).value ** 2).sum(axis=1))
-        std[self.blind(flat, pair)] = np.inf
-        shaped: Array = std.reshape(array.shape)
-        return shaped
+        return deviations(self.modes(flat, pair), self.blind(flat, pair)).reshape(array.shape)
 
     def grade(self, r: ArrayLike, pair: Pair | None = None) -> Array:
         """How far distances lie outside the data: 1 at their edge (module `coverage`)."""
@@ -247,7 +245,7 @@ class LawPotential:
         """Header and array of its file."""
         header = {
             "ase_kan": __version__,
-            law_schema.KIND: law_schema.LAW,
+            KIND: LAW,
             "terms": [asdict(term) for term in self.terms],
             "domain": list(self._domain),
             "cutoff": asdict(self._cutoff),

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from ase_kan.potentials import table_schema
 from ase_kan.potentials.checks import (
     DISTANCE,
+    KIND,
     LARGEST,
+    LAW,
     lone_atoms,
     number,
     one_of,
@@ -23,8 +25,8 @@ from ase_kan.potentials.checks import (
     text,
 )
 
-#: The entry of a header that says what a file holds, its value for laws, and the array that these have.
-KIND, LAW, FACTOR = "kind", "law", "factor"
+#: The array of a law.
+FACTOR = "factor"
 MOST_TERMS, MOST_MODES, MOST_ALTERNATIVES = 20, 100, 100
 #: Numbers of a term that may have errors, in the order of the rows of a posterior.
 NUMBERS = ("coefficient", "power", "rate", "gauss", "damping")

@@ -34,7 +34,7 @@ from ase_kan.potentials.cutoff import FARTHEST, ONSET_FRACTION, Cutoff
 from ase_kan.potentials.end_laws import EndLaw, repels
 from ase_kan.potentials.features import get_feature, limited, replace_where, value_and_slope
 from ase_kan.potentials.joints import BLEND_FROM, COMPARABLE, join_tail, join_wall, with_zbl
-from ase_kan.potentials.scale import energy_scale
+from ase_kan.potentials.scale import Scale, energy_scale
 from ase_kan.types import Array
 
 #: Distances at which `PairFunction.rough_knots` looks for crossings, and the most that it reports.
@@ -277,6 +277,13 @@ def truncation_energy(tail: Callable[[Tensor], Tensor], radius: float, well: flo
     return float(2 * np.pi * LIQUID / well**3 * np.sum((shell[1:] + shell[:-1]) / 2 * np.diff(r)))
 
 
+def affordable_radius(tail: Callable[[Tensor], Tensor], scale: Scale, radii: Array) -> float:
+    """The first of ascending radii beyond which at most `LEFT_OUT` of the scale is left out, else the last."""
+    cost = np.array([truncation_energy(tail, float(r), scale.energy / scale.force) for r in radii])
+    enough = cost <= LEFT_OUT * scale.energy
+    return float(radii[enough.argmax() if enough.any() else -1])
+
+
 @dataclass(frozen=True)
 class Ends:
     """How a pair energy is to go on outside its data; the defaults are those of `fit`.
@@ -352,11 +359,9 @@ class Ends:
     def _cutoff_by_cost(self, function: PairFunction) -> Cutoff:
         """Where what is left out beyond is little (see `truncation_energy`)."""
         high = function.domain[1]
-        scale = energy_scale(function.bare, *function.domain)
         radii = np.linspace(high / ONSET_FRACTION, FARTHEST * high, 40)
-        cost = np.array([truncation_energy(function.beyond, float(r), scale.energy / scale.force) for r in radii])
-        enough = cost <= LEFT_OUT * scale.energy
-        return Cutoff.choose(high, float(radii[enough.argmax() if enough.any() else -1]), self.onset, self.smooth)
+        radius = affordable_radius(function.beyond, energy_scale(function.bare, *function.domain), radii)
+        return Cutoff.choose(high, radius, self.onset, self.smooth)
 
     def _core(self, function: PairFunction, elements: tuple[str, str] | None, wall: EndLaw | None) -> Continuation:
         assert self.core is not None

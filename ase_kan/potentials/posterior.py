@@ -223,6 +223,13 @@ def unknown(function: PairFunction, mine: PairPosterior, r: Array) -> NDArray[np
     return mine.guessed | (below & (mine.core is None)) | (beyond & (mine.tail is None))
 
 
+def deviations(modes: Modes, blind: NDArray[np.bool_]) -> Array:
+    """Standard deviations of phi from its modes at some distances, eV; infinite where it is `blind`."""
+    std = np.sqrt((modes.value**2).sum(axis=1))
+    std[blind] = np.inf
+    return np.asarray(std)
+
+
 def range_about(at: int, known: NDArray[np.bool_], r: Array) -> tuple[float, float] | None:
     """The ends of the distances about place `at` that are known without a gap; None if that one is not."""
     if not known[at]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from ase_kan.potentials import schema, storage
 from ase_kan.potentials.coverage import Gap, grade, named_gaps
 from ase_kan.potentials.pair import Affine, Ends, PairFunction
-from ase_kan.potentials.posterior import Modes, Posterior, range_about, unknown
+from ase_kan.potentials.posterior import Modes, Posterior, deviations, range_about, unknown
 from ase_kan.potentials.protocol import distances, energies, forces
 from ase_kan.potentials.scale import energy_scale
 from ase_kan.potentials.schema import FACTOR
@@ -169,10 +169,7 @@ class KANPotential:
         """
         array = distances(r)
         flat = array.ravel()
-        std = np.sqrt((self.modes(flat, pair).value ** 2).sum(axis=1))
-        std[self.blind(flat, pair)] = np.inf
-        shaped: Array = std.reshape(array.shape)
-        return shaped
+        return deviations(self.modes(flat, pair), self.blind(flat, pair)).reshape(array.shape)
 
     def modes(self, r: Array, pair: Pair | None = None) -> Modes:
         """Values and slopes (n, modes) at distances (n,) of functions whose squares add up to the variance of phi.

@@ -18,9 +18,12 @@ from ase_kan.kan.sizes import BASES, MOST_LAYERS
 from ase_kan.potentials import table_schema
 from ase_kan.potentials.checks import (
     DISTANCE,
+    EMBEDDED,
     ENERGY,
     FARTHEST_DISTANCE,
+    KIND,
     LARGEST,
+    LAW,
     MOST_PAIRS,
     Check,
     finite,
@@ -57,9 +60,9 @@ def check(header: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     ValueError
         In one line, with the place in the header or the name of the array.
     """
-    if isinstance(header, dict) and header.get("kind") == "embedded-atom":
+    if isinstance(header, dict) and header.get(KIND) == EMBEDDED:
         raise ValueError("it holds an embedded-atom potential, not a pair potential: use KANEAM.load")
-    if isinstance(header, dict) and header.get("kind") == "law":
+    if isinstance(header, dict) and header.get(KIND) == LAW:
         raise ValueError("it holds a law, not a KAN: use LawPotential.load")
     HEADER(header, "header")
     expected: dict[str, int] = {}

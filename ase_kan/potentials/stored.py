@@ -9,25 +9,29 @@ from typing import Any
 import numpy as np
 
 from ase_kan.potentials import storage
+from ase_kan.potentials.checks import EMBEDDED, KIND
 from ase_kan.potentials.compiled import EmbeddedTables, EmbeddingTable, Spline, SplinePotential
-from ase_kan.potentials.eam_schema import EMBEDDED, KIND
 from ase_kan.potentials.filed import FiledPotential, pair_of
-from ase_kan.potentials.files import check_of, is_setfl
+from ase_kan.potentials.files import is_setfl, load_potential, read, restore
+from ase_kan.potentials.protocol import Potential
 from ase_kan.potentials.quintics import Table
 from ase_kan.potentials.scale import Scale
 from ase_kan.potentials.table_schema import PREFIX, TABLES
 from ase_kan.types import Array, sorted_pair
 
 
-def load_compiled(path: str | os.PathLike[str]) -> SplinePotential | EmbeddedTables | None:
-    """The compiled potential of a file, checked as by `KANPotential.load`; None if it has no tables or is published."""
+def load_running(path: str | os.PathLike[str]) -> Potential:
+    """What a calculator runs of a file: its tables if it has some, else the potential (see `load_potential`)."""
     if is_setfl(path):
-        return None
-    header, arrays = storage.read(path)
-    if header.get(TABLES) is None:
-        return None
-    storage.must_be(path, header, arrays, check_of(header))
-    original, tables = FiledPotential(header, arrays), header[TABLES]
+        return load_potential(path)
+    header, arrays = read(path)
+    return restore(path, header, arrays) if header.get(TABLES) is None else _compiled(path, header, arrays)
+
+
+def _compiled(
+    path: str | os.PathLike[str], header: Mapping[str, Any], arrays: storage.Arrays
+) -> SplinePotential | EmbeddedTables:
+    original, tables = FiledPotential(path, header, arrays), header[TABLES]
     if header.get(KIND) != EMBEDDED:
         splines = {
             pair_of(entry): _spline(entry, arrays[f"{PREFIX}distances.{n}"])

@@ -15,7 +15,8 @@ from ase_kan.potentials.filed import FiledPotential
 from ase_kan.potentials.files import load_potential
 from ase_kan.potentials.formula import Term
 from ase_kan.potentials.law import LawPotential
-from ase_kan.potentials.stored import load_compiled
+from ase_kan.potentials.setfl import TabulatedEAM
+from ase_kan.potentials.stored import load_running
 from tests.lammps_eam import PUBLISHED
 from tests.potentials.test_eam import potential as kan_eam
 
@@ -138,7 +139,7 @@ print([name for name in ("torch", "kan", "matplotlib", "vesin") if name in sys.m
 def test_published_potentials_have_no_file(tmp_path):
     with pytest.raises(ValueError, match="only fitted potentials have files"):
         tabulate(from_setfl(PUBLISHED / "Cu_mishin1.eam.alloy")).save(tmp_path / "cu.kan")
-    assert load_compiled(PUBLISHED / "Cu_mishin1.eam.alloy") is None
+    assert isinstance(load_running(PUBLISHED / "Cu_mishin1.eam.alloy"), TabulatedEAM)
 
 
 def damage(name, header, arrays):
@@ -177,7 +178,7 @@ def test_files_are_checked(tmp_path, lennard_jones, name):
     header, arrays = storage.read(path)
     damage(name, header, arrays)
     storage.write(path, header, arrays)
-    for load in (load_compiled, KANPotential.load, KANCalculator):
+    for load in (load_running, KANPotential.load, KANCalculator):
         with pytest.raises(ValueError, match=r"bad\.kan is not a valid potential") as found:
             load(path)
         assert "\n" not in str(found.value)
@@ -186,7 +187,7 @@ def test_files_are_checked(tmp_path, lennard_jones, name):
 def test_potential_of_a_file_is_made_once(tmp_path, lennard_jones):
     path = tmp_path / "lj.kan"
     tabulate(lennard_jones).save(path)
-    original = load_compiled(path).original
+    original = load_running(path).original
     assert isinstance(original, FiledPotential)
     assert original.potential is original.potential
     assert original.info == lennard_jones.info

@@ -22,7 +22,7 @@ from ase_kan.potentials.cutoff import ONSET_FRACTION, Cutoff
 from ase_kan.potentials.formula import Term, total, values
 from ase_kan.potentials.law import LawPotential
 from ase_kan.potentials.law_schema import NUMBERS
-from ase_kan.potentials.pair import LEFT_OUT, truncation_energy
+from ase_kan.potentials.pair import affordable_radius
 from ase_kan.potentials.protocol import PairPotential, require_pair_potential
 from ase_kan.potentials.scale import energy_scale
 from ase_kan.types import Array, Pair
@@ -47,9 +47,8 @@ class Ends:
             return Cutoff.choose(domain[1], self.cutoff, self.onset, self.smooth)
         scale = energy_scale(lambda r: total(terms, r), *domain)
         radii = np.linspace(domain[1] / ONSET_FRACTION, FARTHEST * domain[1], RADII)
-        cost = [truncation_energy(lambda r: total(terms, r), float(x), scale.energy / scale.force) for x in radii]
-        enough = np.array(cost) <= LEFT_OUT * scale.energy
-        return Cutoff.choose(domain[1], float(radii[enough.argmax() if enough.any() else -1]), self.onset, self.smooth)
+        radius = affordable_radius(lambda r: total(terms, r), scale, radii)
+        return Cutoff.choose(domain[1], radius, self.onset, self.smooth)
 
 
 def discover(

@@ -22,7 +22,7 @@ Total Motion::advance(Summation& sums, std::int64_t steps, double* virial, void 
         if ((since += n) >= LOOK) poll(), since = 0;
         saved_.resize(6 * n);
         on_threads(sums.threads, [&](int t) {
-            const std::size_t from = 3 * n * t / sums.threads, to = 3 * n * (t + 1) / sums.threads;
+            const std::size_t from = sums.share(3 * n, t), to = sums.share(3 * n, t + 1);
             std::copy(positions + from, positions + to, saved_.begin() + from);
             std::copy(momenta + from, momenta + to, saved_.begin() + 3 * n + from);
         });

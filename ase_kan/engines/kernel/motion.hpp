@@ -61,7 +61,8 @@ struct Motion {
 
     // So many steps, or fewer: the last is one of extrapolation that has not been told of, or is `unfinished`: atoms
     // are closer than the tables go. Then `forces` must be set and `finish` ends the step, or `undo` takes it back. Tells
-    // what was summed in the last step. If `poll` or the sums throw, the atoms are as they were after the last step that was done.
+    // what was summed in the last step. If `poll` or the sums throw, the atoms are as they were after the last step that
+    // was done.
     Total advance(Summation& sums, std::int64_t steps, double* virial, void (*poll)());
     void finish();
     void undo();

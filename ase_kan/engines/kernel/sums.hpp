@@ -40,6 +40,9 @@ class Summation {
     Total run(const double* positions, bool per_atom, const Results& to, void (*poll)(), Motion* motion = nullptr,
               bool move = false);
 
+    // The share of a thread in n things begins here.
+    std::size_t share(std::size_t n, int t) const { return n * t / threads; }
+
     System system;
     PairKernel kernel = baseline::kernel;
     EmbeddedKernel embedded_kernel = baseline::embedded_kernel;
@@ -67,8 +70,6 @@ class Summation {
     Total collect(bool per_atom, const Results& to, Motion* motion) const;
     std::vector<std::size_t> partition(List Block::* list) const;
     bool slow() const;
-    // The share of a thread in n things begins here.
-    std::size_t share(std::size_t n, int t) const { return n * t / threads; }
 
     double reach_, inner_reach_, half_skin2_;
     bool listed_ = false, pruned_ = false;
