@@ -1,5 +1,10 @@
 """Relaxation in the kernel against ASE's own."""
 
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 from ase import Atoms, optimize
@@ -133,3 +138,32 @@ def test_steps_that_are_too_long_are_taken_back(cured_mixture):
     assert FIRE(best).run(fmax=1e-4)
     assert ours.get_potential_energy() == pytest.approx(best.get_potential_energy(), abs=1e-6)
     assert theirs.get_potential_energy() > best.get_potential_energy() + 1
+
+
+@pytest.mark.parametrize("cls", [LBFGS, FIRE])
+def test_ctrl_c_leaves_the_atoms_of_the_last_step(cls, potential):
+    """Their forces are those of a fresh calculation, and the relaxation goes on from them."""
+    atoms = bulk("Ar", "fcc", a=1.56, cubic=True) * (20, 20, 20)
+    atoms.rattle(0.02, seed=0)  # no atoms closer than the tables go, whose steps the reference would have to do
+    atoms.calc = KANCalculator(potential, on_extrapolation="ignore")
+    run = cls(atoms)
+    run.run(fmax=1e-12, steps=1)
+    begun = []
+
+    def interrupt():
+        begun.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.3, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        run.run(fmax=1e-30, steps=3000)  # never reached
+    # 0.2 s, and as much again for a machine that has other things to do.
+    assert time.perf_counter() - begun[0] < 0.4
+    timer.join()
+    assert run.nsteps > 1
+    fresh = Atoms(atoms, calculator=KANCalculator(potential, on_extrapolation="ignore"))
+    np.testing.assert_allclose(atoms.get_forces(), fresh.get_forces(), atol=1e-9)
+    energy = atoms.get_potential_energy()
+    run.run(fmax=1e-12, steps=5)
+    assert atoms.get_potential_energy() < energy
