@@ -1,8 +1,4 @@
-"""Like with like: a KAN with ASE's plain energy shift beside LennardJones with the same cutoff.
-
-Reduced units: sigma is 1, the well of r^-12 - r^-6 is 1/4 deep. ASE calls them Angstrom and eV, and wants atoms to
-have a name.
-"""
+"""Like with like: a KAN with ASE's plain energy shift beside LennardJones with the same cutoff: solid argon."""
 
 import numpy as np
 from ase import units
@@ -13,14 +9,14 @@ from matplotlib.figure import Figure
 from ase_kan import KANCalculator, PairCurve, fit
 from ase_kan.plots.figures import save
 
-CUTOFF = 2.5
+EPSILON, SIGMA, CUTOFF = 0.0104, 3.40, 8.5  # eV, Angstrom
 # The curve to fit is the one without a cutoff; both calculators then shift it to zero at the same distance.
-whole = LennardJones(epsilon=0.25, sigma=1.0, rc=30.0)
-curve = PairCurve.from_calculator(whole, ("Ar", "Ar"), r_min=0.9, r_max=2.7, n=60, seed=1)
+whole = LennardJones(epsilon=EPSILON, sigma=SIGMA, rc=100.0)
+curve = PairCurve.from_calculator(whole, ("Ar", "Ar"), r_min=3.0, r_max=9.2, n=60, seed=1)
 kan = KANCalculator(fit(curve, cutoff=CUTOFF, smooth=False).potential)
-lj = LennardJones(epsilon=0.25, sigma=1.0, rc=CUTOFF)
+lj = LennardJones(epsilon=EPSILON, sigma=SIGMA, rc=CUTOFF)
 
-lattice = np.linspace(1.45, 1.75, 16)
+lattice = np.linspace(4.95, 5.95, 16)
 energies, pressures, largest = {"KAN": [], "LJ": []}, {"KAN": [], "LJ": []}, []
 for a in lattice:
     atoms = bulk("Ar", "fcc", a=a, cubic=True) * (2, 2, 2)

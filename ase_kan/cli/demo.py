@@ -152,6 +152,7 @@ def run(output: Path, seed: int, console: Console) -> None:
     curve = PairCurve.from_function(lennard_jones_energy, r_min=R_MIN, r_max=R_MAX, n=50, seed=seed)
 
     console.rule("1. Fit a KAN to 50 Lennard-Jones energies")
+    console.print("reduced units, called A and eV: sigma is 1, the well of r^-12 - r^-6 is 0.25 deep", highlight=False)
     result = fit(curve, cutoff=10.0)
     potential = result.potential
     potential.save(output / "potential.kan")

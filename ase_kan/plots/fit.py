@@ -40,7 +40,7 @@ def plot_fit(potential: PairPotential, curve: PairCurve, pair: Pair | None = Non
     bottom.plot(curve.r, potential.energy(curve.r, pair) - curve.energy, "o", ms=4, color=POINT_COLOR)
     top.set(ylabel="energy (eV)", title="Fitted pair energy")
     _show_well(top, potential, curve, pair)
-    top.legend(loc="lower right" if top.child_axes else "upper right")
+    top.legend(loc="lower right" if top.child_axes else "best")
     return figure
 
 
