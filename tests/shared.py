@@ -1,11 +1,17 @@
-"""What tests share besides fixtures: the reference law, the data folder, a direct sum over pairs."""
+"""What tests share besides fixtures: the reference law, the data folder, a direct sum over pairs, Ctrl-C."""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 DATA = Path(__file__).parent / "files"
 #: A bare KAN as pykan trains it (the 2024 recipe, docs/extrapolation.md). Which network comes out depends on the
@@ -73,3 +79,21 @@ def pair_terms(potential, pair, r, model=None):
     s = 1 - 10 * u**3 + 15 * u**4 - 6 * u**5
     ds = (-30 * u**2 + 60 * u**3 - 30 * u**4) / (cutoff.radius - cutoff.onset)
     return bare * s, -(slope * s + bare * ds)
+
+
+@contextmanager
+def interrupted(after):
+    """Ctrl-C so many seconds into the block, which must end by it, and soon."""
+    sent = []
+
+    def interrupt():
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(after, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    # 0.2 s, and as much again for a machine that has other things to do.
+    assert time.perf_counter() - sent[0] < 0.4
+    timer.join()

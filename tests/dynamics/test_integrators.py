@@ -1,9 +1,5 @@
 """Dynamics in the kernel against ASE's own, step by step, and against schemes written out here."""
 
-import os
-import signal
-import threading
-import time
 from functools import partial
 
 import numpy as np
@@ -20,6 +16,7 @@ from ase_kan import KANCalculator
 from ase_kan.dynamics import Bussi, Langevin, VelocityVerlet
 from ase_kan.engines.guard import ExtrapolationError, ExtrapolationWarning
 from ase_kan.potentials.tables import tabulate
+from tests.shared import interrupted
 from tests.synthetic_eam import SyntheticEAM
 
 FS = units.fs
@@ -306,19 +303,8 @@ def test_ctrl_c_leaves_the_atoms_of_the_last_step(threads, potential):
     make = partial(Langevin, timestep=2 * FS, temperature_K=900, friction=0.05 / FS, rng=3)
     run = make(atoms)
     run.run(1)
-    begun = []
-
-    def interrupt():
-        begun.append(time.perf_counter())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer = threading.Timer(0.4, interrupt)
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(0.4):
         run.run(100_000)
-    # 0.2 s, and as much again for a machine that has other things to do.
-    assert time.perf_counter() - begun[0] < 0.4
-    timer.join()
     assert run.nsteps > 1
     make(again).run(run.nsteps)
     assert (atoms.positions == again.positions).all()
