@@ -230,6 +230,7 @@ class Structures:
             return
         assert self._path is not None
         from ase.io import iread
+        from ase.io.formats import UnknownFileTypeError
 
         number = 0
         reader = iter(iread(self._path, index=self._index, format=self._format))
@@ -241,9 +242,10 @@ class Structures:
             except Exception as error:  # ASE's readers raise whatever their parsing meets, OSErrors of their own too
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
-                raise ValueError(
-                    f"{self._path}, structure {number}: ASE cannot read it: {type(error).__name__}: {first_line(error)}"
-                ) from error
+                told = f"{type(error).__name__}: {first_line(error)}"
+                if isinstance(error, UnknownFileTypeError):
+                    told += " is no ending it knows: name the file .extxyz, .traj, ..., or .csv for columns"
+                raise ValueError(f"{self._path}, structure {number}: ASE cannot read it: {told}") from error
             yield atoms
             number += 1
 

@@ -141,6 +141,9 @@ def test_messages_about_files(tmp_path, capsys):
     (tmp_path / "noise.kan").write_bytes(bytes(range(256)))
     assert main(["inspect", str(tmp_path / "noise.kan")]) == 1
     assert "damaged or not an ase_kan potential" in capsys.readouterr().err
+    (tmp_path / "words.foo").write_text("some words\n")
+    assert main(["fit", str(tmp_path / "words.foo"), "-o", str(tmp_path / "o.kan"), "--cutoff", "3"]) == 1
+    assert "foo is no ending it knows: name the file .extxyz" in capsys.readouterr().err
     data = tmp_path / "train.extxyz"
     write(data, images(2))
     assert main(["fit", str(data), "-o", str(tmp_path / "o.kan")]) == 2
